@@ -1,0 +1,319 @@
+"""From finished shards to the dataset: checks that need the whole run, splits by source, Parquet files, the card.
+
+The dataset is a function of (corpus, content settings, replies, round): rows in canonical order, fixed rows a file and
+a row group, no times. It is made beside its place and renamed, so a killed build leaves the old one or none.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from factory import card, views
+from factory.duplicates import Finder, Twin
+from factory.files import sha256, sync_folder, write_atomic, writing
+from factory.prompts import Book
+from factory.records import Count
+from factory.requests import Identity, draw
+from factory.settings import Content
+from factory.stages import Pipeline
+from factory.store import Manifest, Store
+
+ROWS_PER_FILE, ROWS_PER_GROUP = 100_000, 4_000
+SPLITS = ("train", "validation", "test")
+FORMAT = 1  # raised when the same shards are to give another dataset
+
+
+def build(
+    store: Store, content: Content, identity: Identity, steps: Pipeline, book: Book, say: Callable[[str], None]
+) -> None:
+    """Make dataset/ from all shards, unless it is there and made from the same ones."""
+    if is_current(store):
+        return
+    names = store.names()
+    origin = _origin(identity, steps, book)
+    say("building the dataset: looking for texts that stand twice")
+    found, finder = _twins(store, names, origin)
+    say("building the dataset: writing the views")
+    partial = store.out / ".dataset.tmp"
+    with writing(store.dataset):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+    writer = _Writer(partial)
+    measured = card.Measured(distinct=1 - _exact(found) / max(1, len(finder)))
+    splits = _Splits(store, names, content.seed)
+    row = 0
+    for name in names:
+        shard = _shard(store, name)
+        rows = views.contextless(shard, origin)
+        keep, dropped = _sifted(rows, row, found)
+        row += rows.num_rows
+        rows = rows.filter(pa.array(keep, pa.bool_()))
+        pairs, incomplete = views.contextual(shard, rows.filter(pc.equal(rows["kind"], "original")))
+        dropped += [_drop(one, shard, "contextual", "pair_incomplete", "") for one in incomplete]
+        writer.drop(dropped)
+        for view, table in {"contextless": rows, "contextual": pairs, "sft": views.sft(rows)}.items():
+            for split, part in splits.of(table):
+                writer.add(view, split, part)
+                measured.count(view, split, part.num_rows)
+        measured.see(shard, rows, pairs)
+        measured.reasons.update(r["reason"] for r in dropped)
+    writer.close()
+    units: dict[str, Count] = {}
+    for manifest in _manifests(store):
+        for stage, count in manifest.units.items():
+            units.setdefault(stage, Count()).add(count)
+    order = {step.stage.name: n for n, step in enumerate(steps)}
+    units = dict(sorted(units.items(), key=lambda u: order.get(u[0], len(order))))
+    text = card.write(measured, units, content, identity, book, steps, list(views.SCHEMAS))
+    write_atomic(partial / "README.md", text.encode())
+    _put(store, partial)
+
+
+def is_current(store: Store) -> bool:
+    """Whether dataset/ is there, of the right sizes, and made from the shards as they are."""
+    found = store.read_json("dataset.json")
+    if found is None or found.get("inputs") != _inputs(store) or not isinstance(found.get("files"), dict):
+        return False
+    return all(_size(store.dataset / name) == one["size"] for name, one in found["files"].items())
+
+
+def verify(store: Store) -> list[tuple[str, str]]:
+    """Files of the dataset that are not as they were written; a bad dataset is unmarked, so that resume makes it anew."""
+    found = store.read_json("dataset.json")
+    if found is None:
+        return []
+    wrong = []
+    for name, one in found["files"].items():
+        path = store.dataset / name
+        if not path.exists():
+            wrong.append((f"dataset/{name}", "is missing"))
+        elif sha256(path) != one["sha256"]:
+            wrong.append((f"dataset/{name}", "has other bytes than were written"))
+    if wrong:
+        (store.out / "dataset.json").unlink()
+    return wrong
+
+
+def _put(store: Store, partial: Path) -> None:
+    """Swap the folders; dataset.json, written last, says that it is whole."""
+    files = {
+        path.relative_to(partial).as_posix(): {"sha256": sha256(path), "size": path.stat().st_size}
+        for path in sorted(partial.rglob("*"))
+        if path.is_file()
+    }
+    old = store.out / ".dataset.old.tmp"
+    with writing(store.dataset):
+        (store.out / "dataset.json").unlink(missing_ok=True)
+        shutil.rmtree(old, ignore_errors=True)
+        if store.dataset.exists():
+            store.dataset.rename(old)
+        partial.rename(store.dataset)
+        sync_folder(store.out)
+        shutil.rmtree(old, ignore_errors=True)
+    store.write_json("dataset.json", {"inputs": _inputs(store), "files": files})
+
+
+def _inputs(store: Store) -> str:
+    """What the dataset is made from: the format of this file and the content of every shard."""
+    from hashlib import sha256 as digest
+
+    parts = [str(FORMAT), *(m.content() for m in _manifests(store))]
+    return digest("\n".join(parts).encode()).hexdigest()
+
+
+def _manifests(store: Store) -> Iterator[Manifest]:
+    for name in store.names():
+        manifest = store.manifest(name)
+        if manifest is not None:
+            yield manifest
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _origin(identity: Identity, steps: Pipeline, book: Book) -> views.Origin:
+    """Every row's provenance: the engine, and a hash over the templates of all the stages that its kind went through."""
+    present = {step.stage.name: step.stage.prompt for step in steps}
+
+    def hashed(*ends: str) -> str:
+        line = [stage for end in ends if end in present for stage in steps.lineage(end)]
+        return book.hash(present[stage] for stage in dict.fromkeys(line))
+
+    return views.Origin(
+        engine=identity.engine,
+        model=" ".join(filter(None, (identity.model, identity.revision))),
+        prompt_hash={
+            "original": hashed("labels", "appraisal"),
+            "flipped": hashed("flip_appraisal"),
+            "contextual": hashed("labels", "appraisal", "rewriting"),
+        },
+    )
+
+
+def _shard(store: Store, name: str) -> views.Shard:
+    stages = ("passages", "actors", "utterances", "labels", "appraisal", "context", "cleaning", "rewriting")
+    tables = {stage: store.table(name, stage) for stage in (*stages, "flip", "flip_labels", "flip_appraisal")}
+    return views.Shard({stage: table for stage, table in tables.items() if table is not None})
+
+
+def _twins(store: Store, names: list[str], origin: views.Origin) -> tuple[dict[int, tuple[Twin, str]], Finder]:
+    """Rows (by their number over the run) that repeat an earlier one, with the id of that one."""
+    finder = Finder()
+
+    def every(column: str) -> Iterator[str]:
+        for name in names:
+            yield from views.contextless(_shard(store, name), origin)[column].to_pylist()
+
+    for text in every("utterance"):
+        finder.add(text)
+    twins = finder.twins(lambda: every("utterance"))
+    if not twins:
+        return {}, finder
+    firsts = {twin.first for twin in twins.values()}
+    ids = {row: ident for row, ident in enumerate(every("id")) if row in firsts}
+    return {row: (twin, ids[twin.first]) for row, twin in twins.items()}, finder
+
+
+def _exact(found: Mapping[int, tuple[Twin, str]]) -> int:
+    return sum(twin.reason == "duplicate" for twin, _ in found.values())
+
+
+def _sifted(
+    rows: pa.Table, start: int, found: Mapping[int, tuple[Twin, str]]
+) -> tuple[list[bool], list[dict[str, str]]]:
+    """Which rows stay, and an entry for each that goes; a flip goes with its original."""
+    gone: dict[str, str] = {}
+    keep, dropped = [], []
+    columns = zip(*(rows[c].to_pylist() for c in ("id", "source_id", "passage_id", "pair_id")), strict=True)
+    for number, (ident, source, passage, pair) in enumerate(columns, start):
+        twin = found.get(number)
+        reason, first = (twin[0].reason, twin[1]) if twin else ("original_dropped", pair) if pair in gone else ("", "")
+        keep.append(not reason)
+        if reason:
+            gone[ident] = reason
+            entry = {"id": ident, "source_id": source, "passage_id": passage}
+            dropped.append(entry | {"view": "contextless", "reason": reason, "twin": first})
+    return keep, dropped
+
+
+def _drop(ident: str, shard: views.Shard, view: str, reason: str, twin: str) -> dict[str, str]:
+    spoken = shard.tables["utterances"]
+    at = spoken["id"].to_pylist().index(ident)
+    return {
+        "id": ident,
+        "source_id": spoken["source_id"][at].as_py(),
+        "passage_id": spoken["passage_id"][at].as_py(),
+        "view": view,
+        "reason": reason,
+        "twin": twin,
+    }
+
+
+class _Splits:
+    """80/10/10 by a hash of (source id, seed); sources of equal text take the split of the first of them."""
+
+    def __init__(self, store: Store, names: list[str], seed: int) -> None:
+        self._seed = seed
+        self._first: dict[str, str] = {}  # source id -> the first source of the same text, where there is one
+        seen: dict[str, str] = {}
+        for name in names:
+            table = store.table(name, "passages", ["source_id", "text_hash"])
+            for source, text in zip(table["source_id"].to_pylist(), table["text_hash"].to_pylist(), strict=True):
+                first = seen.setdefault(text, source)
+                if first != source:
+                    self._first[source] = first
+
+    def of(self, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+        sources = table["source_id"].to_pylist()
+        known = {source: self.split(source) for source in set(sources)}
+        which = pa.array([known[source] for source in sources], pa.string())
+        for split in SPLITS:
+            part = table.filter(pc.equal(which, split))
+            if part.num_rows:
+                yield split, part
+
+    def split(self, source: str) -> str:
+        at = draw("split", self._first.get(source, source), self._seed)
+        return "train" if at < 0.8 else "validation" if at < 0.9 else "test"
+
+
+@dataclass
+class _Part:
+    """One split of one view: rows waiting for a full group, and the files written so far."""
+
+    folder: Path
+    split: str
+    shape: pa.Schema
+    waiting: list[pa.Table] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    writer: pq.ParquetWriter | None = None
+    in_file: int = 0
+
+    def add(self, table: pa.Table) -> None:
+        self.waiting.append(table)
+        while sum(t.num_rows for t in self.waiting) >= ROWS_PER_GROUP:
+            whole = pa.concat_tables(self.waiting)
+            self._group(whole.slice(0, ROWS_PER_GROUP))
+            self.waiting = [whole.slice(ROWS_PER_GROUP)]
+
+    def _group(self, rows: pa.Table) -> None:
+        if self.writer is None:
+            self.files.append(self.folder / f"{self.split}-{len(self.files):05d}.parquet")
+            self.writer = pq.ParquetWriter(self.files[-1], self.shape, compression="zstd", write_page_checksum=True)
+        # Copied, so that the bytes do not depend on how the rows were sliced before.
+        self.writer.write_table(rows.take(pa.array(range(rows.num_rows), pa.int64())).combine_chunks())
+        self.in_file += rows.num_rows
+        if self.in_file >= ROWS_PER_FILE:
+            self._end()
+
+    def _end(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+        self.writer, self.in_file = None, 0
+
+    def close(self) -> None:
+        rest = pa.concat_tables(self.waiting) if self.waiting else self.shape.empty_table()
+        if rest.num_rows or not self.files:
+            self._group(rest)
+        self._end()
+        for path in self.files:
+            path.rename(path.with_name(f"{path.stem}-of-{len(self.files):05d}.parquet"))
+
+
+class _Writer:
+    """All views and splits at once, in canonical order; all three split files of every view always exist."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._parts = {}
+        for view, shape in views.SCHEMAS.items():
+            with writing(out):
+                (out / view).mkdir()
+            for split in SPLITS:
+                self._parts[view, split] = _Part(out / view, split, shape)
+        self._dropped: list[dict[str, str]] = []
+
+    def add(self, view: str, split: str, rows: pa.Table) -> None:
+        with writing(self._out):
+            self._parts[view, split].add(rows)
+
+    def drop(self, rows: list[dict[str, str]]) -> None:
+        self._dropped += rows
+
+    def close(self) -> None:
+        with writing(self._out):
+            for part in self._parts.values():
+                part.close()
+            table = pa.Table.from_pylist(self._dropped, schema=views.DROPPED)
+            pq.write_table(table, self._out / "dropped.parquet", compression="zstd")
+
+

@@ -1,0 +1,250 @@
+"""The dataset card: what the rows are, measured, with no figure that was not counted here and no times."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factory.checks import dice
+from factory.prompts import Book
+from factory.records import Context, Count, Rewritten
+from factory.requests import Identity
+from factory.settings import Content
+from factory.stages import Pipeline
+from factory.taxonomy import EMOTIONS, LABELS, NEUTRAL
+from factory.text import normal
+from factory.views import Shard
+
+_FIELDS = {
+    "contextless": "one utterance a row: what an actor might think aloud, soft labels, VAD and appraisals",
+    "contextual": "two rows a pair: the original and the rewritten utterance under one cleaned context",
+    "sft": "chat conversations under the one-line JSON contract, for small language models",
+}
+
+
+@dataclass
+class Mean:
+    total: float = 0.0
+    n: int = 0
+
+    def add(self, values: Iterable[float]) -> None:
+        for value in values:
+            self.total += value
+            self.n += 1
+
+    def __str__(self) -> str:
+        return f"{self.total / self.n:.3f}" if self.n else "none"
+
+
+@dataclass
+class Measured:
+    """Gathered shard by shard while the views are written."""
+
+    distinct: float = 1.0
+    rows: dict[tuple[str, str], int] = field(default_factory=dict)
+    sources: set[int] = field(default_factory=set)
+    passages: int = 0
+    actors: int = 0
+    dealt: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    with_neutral: int = 0
+    labelled: int = 0
+    asked_kept: int = 0
+    asked_first: int = 0
+    unmapped: Counter[str] = field(default_factory=Counter)
+    aliased: int = 0
+    said: int = 0
+    words: Mean = field(default_factory=Mean)
+    neutral_pairs: Mean = field(default_factory=Mean)
+    cleaning: Mean = field(default_factory=Mean)
+    rewriting: Mean = field(default_factory=Mean)
+    reasons: Counter[str] = field(default_factory=Counter)
+    seen: set[int] = field(default_factory=set)
+    grams: int = 0
+
+    def count(self, view: str, split: str, rows: int) -> None:
+        self.rows[view, split] = self.rows.get((view, split), 0) + rows
+
+    def see(self, shard: Shard, rows: pa.Table, pairs: pa.Table) -> None:
+        """Everything that the card says of one shard's rows."""
+        passages = shard.tables["passages"]
+        self.passages += passages.num_rows
+        self.sources.update(hash(s) for s in passages["source_id"].to_pylist())
+        self.actors += shard.tables["actors"].num_rows
+        self.dealt.update(shard.tables["utterances"]["emotion"].to_pylist())
+        original = rows.filter(pc.equal(rows["kind"], "original"))
+        for emotion, labels in zip(original["emotion"].to_pylist(), original["labels"].to_pylist(), strict=True):
+            self.kept.update(labels)
+            self.with_neutral += NEUTRAL in labels
+            self.asked_kept += emotion in labels
+            self.asked_first += labels[0] == emotion
+        self.labelled += original.num_rows
+        for raw in rows["raw_labels"].to_pylist():
+            self.said += len(raw)
+            self.aliased += sum(one["label"] not in LABELS for one in raw)
+        for words in shard.tables["labels"]["unmapped"].to_pylist():
+            self.unmapped.update(words)
+        self._texts(original)
+        self._contexts(shard)
+
+    def _texts(self, rows: pa.Table) -> None:
+        neutral: dict[str, str] = {}
+        columns = zip(*(rows[c].to_pylist() for c in ("passage_id", "actor", "emotion", "utterance")), strict=True)
+        for passage, actor, emotion, text in columns:
+            tokens = normal(text).split()
+            self.words.add([len(tokens)])
+            self.grams += max(0, len(tokens) - 1)
+            if len(self.seen) < 1_000_000:
+                self.seen.update(hash(pair) for pair in zip(tokens, tokens[1:], strict=False))
+            if emotion == NEUTRAL:
+                other = neutral.setdefault(f"{passage} {actor}", text)
+                if other is not text:
+                    self.neutral_pairs.add([dice(text, other)])
+
+    def _contexts(self, shard: Shard) -> None:
+        raw, cleaned = shard.get("context", Context), shard.get("cleaning", Context)
+        before = dict(zip(raw["id"].to_pylist(), raw["text"].to_pylist(), strict=True))
+        for ident, text in zip(cleaned["id"].to_pylist(), cleaned["text"].to_pylist(), strict=True):
+            self.cleaning.add([dice(text, before[ident])])
+        self.rewriting.add(shard.get("rewriting", Rewritten)["overlap"].to_pylist())
+
+
+def write(
+    found: Measured,
+    units: Mapping[str, Count],
+    content: Content,
+    identity: Identity,
+    book: Book,
+    steps: Pipeline,
+    views: Sequence[str],
+) -> str:
+    """The card as Markdown; its YAML makes `datasets.load_dataset(folder, view)` work."""
+    rehearsal = identity.engine == "rehearsal"
+    parts = [
+        _yaml(views, rehearsal),
+        "# Synthetic emotion dataset",
+        _opening(identity, rehearsal),
+        "## Views\n\n" + _views(found, views),
+        "## Labels\n\n" + _labels(found, rehearsal),
+        "## Text\n\n" + _text(found, rehearsal),
+        "## What was thrown away\n\n" + _rejects(units, found),
+        "## How it was made\n\n" + _settings(content, identity, book, steps),
+        "## Limits\n\n" + _limits(rehearsal),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _yaml(views: Sequence[str], rehearsal: bool) -> str:
+    lines = ["---", "pretty_name: Synthetic emotion dataset", "language: en", "tags:"]
+    lines += [f"- {tag}" for tag in ("synthetic", "emotion", "emotion-factory", *(["rehearsal"] if rehearsal else []))]
+    lines += ["task_categories:", "- text-classification", "configs:"]
+    for view in views:
+        lines += [f"- config_name: {view}"] + (["  default: true"] if view == "contextless" else []) + ["  data_files:"]
+        for split in ("train", "validation", "test"):
+            lines += [f"  - split: {split}", f"    path: {view}/{split}-*.parquet"]
+    return "\n".join([*lines, "---"])
+
+
+def _opening(identity: Identity, rehearsal: bool) -> str:
+    maker = " ".join(filter(None, (identity.engine, identity.model, identity.revision)))
+    if rehearsal:
+        return (
+            f"Made by the rehearsal engine (`{maker}`): **template text, not a language model's**. It shows the shape of "
+            "the data and exercises every step; use a real model for data to learn from."
+        )
+    return f"Utterances, labels and contexts were written by `{maker}` about the actors of a corpus of narratives."
+
+
+def _views(found: Measured, views: Sequence[str]) -> str:
+    rows = [[v, *(f"{found.rows.get((v, s), 0):,}" for s in ("train", "validation", "test")), _FIELDS[v]] for v in views]
+    table = _table(["view", "train", "validation", "test", "what"], rows)
+    return (
+        f"{table}\n\nFrom {len(found.sources):,} source records, {found.passages:,} passages and {found.actors:,} actors. "
+        "Splits are drawn by source record (80/10/10), so no narrative stands on two sides; records of equal text share "
+        "one split. Columns are the same in every run; those that a run has no value for are null."
+    )
+
+
+def _labels(found: Measured, rehearsal: bool) -> str:
+    labels = found.kept.total()
+    dealt = [found.dealt[e] for e in EMOTIONS]
+    spread = f"{max(dealt) / min(dealt):.2f}" if dealt and min(dealt) else "undefined (a class has no row)"
+    kept = [found.kept[e] for e in LABELS]
+    worst = f"{max(kept) / min(kept):.1f}" if min(kept) else "undefined (a label has no row)"
+    by = " (by construction: the rehearsal labeller reads the phrases that the rehearsal writer used)" if rehearsal else ""
+    n = max(1, found.labelled)
+    facts = [
+        f"labels a row: {labels / n:.2f}; most over least frequent label: {worst}",
+        f"the 27 emotions asked for, most over least: {spread}",
+        f"rows with the label neutral: {found.with_neutral / n:.1%}; asked for as neutral: "
+        f"{found.dealt[NEUTRAL] / max(1, found.dealt.total()):.1%}",
+        f"the emotion asked for is among the kept labels in {found.asked_kept / n:.1%} of rows, the strongest in "
+        f"{found.asked_first / n:.1%}{by}",
+        f"labels said in other words and mapped or left out: {found.aliased / max(1, found.said):.1%}; left out most: "
+        + (", ".join(f"{w} ({k})" for w, k in sorted(found.unmapped.items(), key=lambda u: (-u[1], u[0]))[:5]) or "none"),
+    ]
+    rows = [[label, f"{found.dealt[label]:,}", f"{found.kept[label]:,}"] for label in LABELS]
+    return _bullets(facts) + "\n\n" + _table(["label", "asked for", "kept"], rows)
+
+
+def _text(found: Measured, rehearsal: bool) -> str:
+    facts = [
+        f"utterances distinct before duplicates were removed: {found.distinct:.1%} (case and punctuation aside)",
+        f"words an utterance: {found.words}",
+        f"distinct-2 over the run: {len(found.seen) / max(1, found.grams):.3f} ({found.grams:,} pairs of words)",
+        f"overlap of the two neutral utterances of an actor: {found.neutral_pairs} (Dice over words)",
+        f"overlap of raw and cleaned context: {found.cleaning}; of original and rewritten utterance: {found.rewriting}",
+    ]
+    return _bullets(facts)
+
+
+def _rejects(units: Mapping[str, Count], found: Measured) -> str:
+    rows = [
+        [
+            stage,
+            f"{c.inputs:,}",
+            f"{c.accepted:,}",
+            f"{c.rejected:,}",
+            f"{c.made:,}",
+            f"{c.kept:,}",
+            f"{c.dropped:,}",
+            ", ".join(f"{r} {n:,}" for r, n in sorted(c.reasons.items(), key=lambda x: (-x[1], x[0]))[:4]) or "-",
+        ]
+        for stage, c in units.items()
+    ]
+    table = _table(["stage", "inputs", "accepted", "rejected", "made", "kept", "dropped", "reasons"], rows)
+    later = ", ".join(f"{r} {n:,}" for r, n in sorted(found.reasons.items())) or "nothing"
+    return (
+        f"{table}\n\nInputs are units, each accepted or rejected; made rows are kept or dropped one by one. Over the whole "
+        f"run the build then dropped: {later} (`dropped.parquet`)."
+    )
+
+
+def _settings(content: Content, identity: Identity, book: Book, steps: Pipeline) -> str:
+    hidden = ("text_column", "id_column", "separator")
+    rows = [[f"`{k}`", f"{v:.4g}" if isinstance(v, float) else str(v) or "-"] for k, v in asdict(content).items() if k not in hidden]
+    prompts = _table(["template", "sha256"], [[n, f"`{book[n].hash[:16]}`"] for n in steps.prompts()])
+    return f"{_table(['setting', 'value'], rows)}\n\n{prompts}"
+
+
+def _limits(rehearsal: bool) -> str:
+    facts = [
+        "Labels are a model's opinion of text that a model wrote; measure on real data before you trust a classifier.",
+        "The corpus decides world, culture and register, and its licence extends to what stays close to it "
+        "(contexts above all): state it when you publish.",
+        "English only; GoEmotions' 28 labels; utterances are thoughts spoken aloud, not dialogue.",
+    ]
+    if rehearsal:
+        facts.insert(0, "Template text: figures of agreement and balance hold by construction and say nothing about a model.")
+    return _bullets(facts)
+
+
+def _bullets(facts: Iterable[str]) -> str:
+    return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,124 @@
+"""Checks of generated text that several stages share; each returns (reason word, detail) or None.
+
+They look for what can be decided without judgement. Reason words are stable: people filter by them.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from factory.lexicon import ALL, announces, named
+from factory.stages import REFUSAL
+from factory.text import words
+
+Finding = tuple[str, str]
+Check = Callable[[str], Finding | None]
+
+_META = re.compile(
+    r"\b(?:as an? (?:AI|assistant|language model)|language model|the (?:passage|narrative|prompt|text above|instruction)s?\b"
+    r"|(?:this|the) (?:character|actor|speaker|utterance)\b|GoEmotions|in this (?:story|scene|narrative|passage)"
+    r"|I (?:think|imagine|believe) (?:that )?\w+ would (?:feel|say|think))",
+    re.I,
+)
+_ECHO = re.compile(
+    r"^\s*(?:here (?:are|is)|sure[,!:]|certainly[,!:]|of course[,!:]|utterances?\s*:|answer\s*:|output\s*:|\d+[.)]\s)"
+    r"|\{\s*\"|\"\s*:\s*\"|```|\{\{",
+    re.I,
+)
+_FIRST = re.compile(r"\b(?:I|I'[a-z]+|me|my|mine|myself|we|we'[a-z]+|us|our|ours|ourselves)\b", re.I)
+_STRENGTH = frozenset(
+    "very really utterly completely absolutely totally terribly awfully incredibly never ever always forever".split()
+)
+
+SHORTEST, LONGEST = 3, 60  # words of an utterance
+
+
+def plain(text: str) -> str:
+    """One quotation mark for all apostrophes, so that the patterns below see them."""
+    return text.replace("\u2019", "'")
+
+
+def utterance(text: str, actor: str) -> Finding | None:
+    """What makes a text no utterance of this actor: empty, endless, a refusal, about itself, or an announcement."""
+    text = plain(text)
+    count = len(text.split())
+    if count < SHORTEST:
+        return "too_short", f"{count} words; say it in {SHORTEST} to {LONGEST} words"
+    if count > LONGEST:
+        return "too_long", f"{count} words; say it in {SHORTEST} to {LONGEST} words"
+    if found := prose(text):
+        return found
+    if about := third_person(text, actor):
+        return "not_first_person", f"'{about}' speaks about {actor}; {actor} is the one who speaks"
+    if phrase := announces(text):
+        return "names_emotion", f"'{phrase}' announces the feeling; show it without naming it"
+    if thin(text):
+        return "too_thin", "the same few words again and again; say one concrete thing"
+    return None
+
+
+def strange(text: str) -> Finding | None:
+    """No answer at all: a refusal, or a piece of the prompt or of JSON."""
+    if REFUSAL.search(text):
+        return "refusal", "a refusal is no answer"
+    if match := _ECHO.search(text):
+        return "prompt_echo", f"'{match.group().strip()}' belongs to the prompt, not to the answer"
+    return None
+
+
+def prose(text: str) -> Finding | None:
+    """Not a text of the story: what is strange, and talk about the task."""
+    if found := strange(text):
+        return found
+    if match := _META.search(text):
+        return "meta", f"'{match.group().strip()}' talks about the task; stay inside the story"
+    return None
+
+
+def third_person(text: str, actor: str) -> str | None:
+    """The words in which a speaker talks about himself by name as about another; calling oneself by name is fine."""
+    if actor not in text:
+        return None
+    if match := _about(actor).search(text):
+        return match.group()
+    return actor if not _FIRST.search(text) else None
+
+
+@lru_cache(maxsize=4096)
+def _about(actor: str) -> re.Pattern[str]:
+    verbs = "is|was|feels?|felt|thinks?|thought|has|had|would|will|could|should|must|says|said|seems?|looks?|wants?"
+    return re.compile(rf"\b{re.escape(actor)}(?:'s (?:feeling|heart|mind)|\s+(?:{verbs}))\b")
+
+
+def thin(text: str) -> bool:
+    """'I feel sad. I feel bad. I feel mad.': three sentences that open alike, or hardly any word twice."""
+    tokens = words(text)
+    if len(tokens) >= 8 and len(set(tokens)) < len(tokens) * 0.45:
+        return True
+    openings = Counter(" ".join(words(s)[:2]) for s in re.split(r"[.!?]+", text) if s.strip())
+    return bool(openings) and openings.most_common(1)[0][1] >= 3
+
+
+def names(text: str, labels: Iterable[str]) -> Finding | None:
+    """Words that name one of these emotions, inflections and close synonyms included."""
+    found = named(text, labels)
+    return ("names_emotion", f"'{', '.join(dict.fromkeys(found))}' names the feeling") if found else None
+
+
+def dice(one: str, other: str) -> float:
+    """Overlap of two texts as bags of words, 0 to 1 (Dice coefficient: twice the shared over all words)."""
+    a, b = Counter(words(one)), Counter(words(other))
+    total = a.total() + b.total()
+    return 2 * (a & b).total() / total if total else 1.0
+
+
+def added(text: str, source: str) -> float:
+    """Share of the words of `text` that `source` does not have: 0 where only deletions were made."""
+    a, b = Counter(words(text)), Counter(words(source))
+    return (a - b).total() / max(1, a.total())
+
+
+def explicitness(text: str) -> int:
+    """How loudly a text speaks of feeling: emotion words, words of strength, exclamation marks."""
+    return sum(w in ALL or w in _STRENGTH for w in words(text)) + text.count("!")

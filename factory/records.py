@@ -1,0 +1,249 @@
+"""The records of the pipeline: frozen, typed, and the source of every Parquet column.
+
+Ids grow along the way (`tale.p3`, `tale.p3.a2`, `tale.p3.a2.u7`) but are opaque: parents are fields of their own.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, NamedTuple, Self, TypeVar
+
+LABEL_COUNT = 28
+T = TypeVar("T")
+
+
+class Score(NamedTuple):
+    """One word of the labeller and how strongly it holds, 0 to 1."""
+
+    label: str
+    score: float
+
+
+class Fixed(NamedTuple):
+    """Marks a tuple field as a fixed-size list column of that length."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """At most `passage_words` words of one source record; `index` counts passages over the whole corpus."""
+
+    id: str
+    source_id: str
+    index: int
+    text: str
+    text_hash: str = ""  # of the whole source record: identical records share a split
+    where: str = ""
+
+    @property
+    def passage_id(self) -> str:
+        return self.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Somebody who acts in the passage; `name` stands there word for word."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    name: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """What an actor might think aloud when feeling `emotion` (the one asked for)."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    actor_id: str
+    actor: str
+    character: str
+    emotion: str
+    text: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """The utterance after its event was turned round; `emotion` is the mirrored feeling to confirm."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    actor_id: str
+    actor: str
+    character: str
+    emotion: str
+    text: str
+    seed: int
+    pair_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """Soft labels of one utterance: raw as said, mapped to the taxonomy, kept at the threshold, side by side."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    raw: tuple[Score, ...]
+    mapped: tuple[Score, ...]
+    labels: tuple[str, ...]
+    intensities: Annotated[tuple[float, ...], Fixed(LABEL_COUNT)]
+    unmapped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appraisal:
+    """Valence, arousal, dominance and four appraisals, each 0 to 1, with one sentence why."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    valence: float
+    arousal: float
+    dominance: float
+    goal_attainment: float
+    controllability: float
+    certainty: float
+    fairness: float
+    rationale: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What had happened up to the moment of the utterance; made raw, then cleaned of the row's emotions."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    utterance_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewritten:
+    """The utterance made ambiguous for a reader who does not know its context."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    utterance_id: str
+    text: str
+    overlap: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """An actor's utterances and, in the same order, what is known of each: the input of every stage after `utterances`."""
+
+    id: str
+    passage: Passage
+    actor: Actor
+    utterances: tuple[Utterance, ...]
+    labels: tuple[Labels, ...] = ()
+    appraisals: tuple[Appraisal, ...] = ()
+    contexts: tuple[Context, ...] = ()
+    targets: tuple[str, ...] = ()  # a flip's own: the mirrored labels, the feeling to confirm first
+    valence: float | None = None  # and the valence of its original
+
+    @property
+    def source_id(self) -> str:
+        return self.passage.source_id
+
+    @property
+    def passage_id(self) -> str:
+        return self.passage.id
+
+    def pick(self, wanted: set[str]) -> Self:
+        """The same batch with only the wanted utterances (by id) and what belongs to them."""
+        keep = [i for i, u in enumerate(self.utterances) if u.id in wanted]
+
+        def some(rows: tuple[T, ...]) -> tuple[T, ...]:
+            return tuple(rows[i] for i in keep) if rows else ()
+
+        return replace(
+            self,
+            utterances=some(self.utterances),
+            labels=some(self.labels),
+            appraisals=some(self.appraisals),
+            contexts=some(self.contexts),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One child of a reply that failed a check; `id` is the row it would have become.
+
+    A `final` fault is a finding, not a mistake (no label reached the threshold): asking again would only press for
+    another answer, so it is dropped without a repair.
+    """
+
+    id: str
+    reason: str
+    detail: str = ""
+    raw: str = ""
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """What was thrown away and why: a whole unit (stage, input) or one child of an accepted one."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    stage: str
+    level: str  # unit, child
+    child_id: str
+    reason: str
+    detail: str
+    raw: str
+    repairs: int
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One journalled reply with its key and the unit that asked."""
+
+    key: str
+    stage: str
+    unit: str
+    repair: int
+    round: int
+    text: str
+    finish: str
+    tokens_in: int
+    tokens_out: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class Count:
+    """Accounts of one stage; `inputs == accepted + rejected` and `made == kept + dropped` hold whenever a unit ends."""
+
+    inputs: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    made: int = 0
+    kept: int = 0
+    dropped: int = 0
+    asked: int = 0
+    remembered: int = 0
+    repairs: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: "Count") -> None:
+        for name in ("inputs", "accepted", "rejected", "made", "kept", "dropped", "asked", "remembered", "repairs"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.tokens_in += other.tokens_in
+        self.tokens_out += other.tokens_out
+        self.seconds += other.seconds
+        for reason, n in other.reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + n

@@ -1,0 +1,97 @@
+"""What passes between a stage and an engine: one request, one reply, and the key that names the pair."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Literal
+
+import orjson
+
+Finish = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How the engine draws: `max_tokens` bounds the reply, `seed` is the row's own."""
+
+    temperature: float
+    max_tokens: int
+    seed: int
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question to an engine.
+
+    `fields` are what the messages were rendered from: only the engine that plays without a model reads them.
+    `repair` counts the times the model was told of violations, `round` the times a reject was asked for again.
+    """
+
+    stage: str
+    unit: str
+    messages: tuple[Message, ...]
+    schema: str
+    sampling: Sampling
+    repair: int = 0
+    round: int = 0
+    fields: dict[str, str] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The raw text of one answer; `tokens_*` as the engine counted them."""
+
+    text: str
+    finish: Finish = "stop"
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Whose words the replies are; part of every key and of every row."""
+
+    engine: str
+    model: str
+    revision: str = ""
+
+
+def key(identity: Identity, request: Request) -> str:
+    """The name of a reply in the journal: sha256 over everything that decides it (DESIGN section 2).
+
+    Transport retries and library versions are left out on purpose: they do not change what was asked.
+    """
+    canonical = orjson.dumps(
+        (
+            identity,
+            request.messages,
+            request.schema,
+            request.sampling,
+            request.repair,
+            request.round,
+        ),
+        option=orjson.OPT_SORT_KEYS,
+    )
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def draw(*parts: object) -> float:
+    """A number in [0, 1) from a hash of its arguments: what looks random is the same in every run and process."""
+    return int.from_bytes(_digest(parts)[:7], "big") / 2**56
+
+
+def row_seed(*parts: object) -> int:
+    """A 31-bit seed from a hash of its arguments."""
+    return int.from_bytes(_digest(parts)[:4], "big") >> 1
+
+
+def _digest(parts: tuple[object, ...]) -> bytes:
+    return hashlib.blake2b("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -1,0 +1,508 @@
+"""A run from its command to its dataset: what is asked, what is there already, what is left to do.
+
+Everything that can be wrong with a request is found before anything is written.
+"""
+
+import asyncio
+import os
+import signal
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+import tomli_w
+
+from factory import __version__, build, prompts
+from factory.corpus import Corpus, survey
+from factory.engines import Engine
+from factory.engines.faults import Faulty, parse
+from factory.engines.retry import Retrying
+from factory.errors import Interrupted, Stopped, WrongRequest
+from factory.files import locked, write_atomic, writing
+from factory.pipeline import TARGETS, pipeline
+from factory.plan import Shards, extents, passages
+from factory.requests import Identity
+from factory.runner import Runner, Tally
+from factory.settings import Content, Operation, content_from, differing
+from factory.stages import Asking, Pipeline
+from factory.store import Store
+
+
+class Watcher(Protocol):
+    """Whoever shows the progress of long work."""
+
+    def start(self, tally: Tally, passages: int) -> None: ...
+    def say(self, sentence: str) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def start(self, tally: Tally, passages: int) -> None: ...
+    def say(self, sentence: str) -> None: ...
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """What run.toml holds: everything that decides the dataset, written once."""
+
+    content: Content
+    targets: tuple[str, ...]
+    identity: Identity
+    corpus: str
+    fingerprint: str
+    prompts: dict[str, str]
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a run ended: where it is, its accounts, what was skipped of the corpus, and whether there was anything to do."""
+
+    out: Path
+    tally: Tally
+    frozen: Frozen
+    corpus: dict[str, Any]
+    did: bool
+    seconds: float = 0.0
+    notes: tuple[str, ...] = field(default=())
+
+
+def synth(
+    corpus: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    content: Content | None = None,
+    operation: Operation | None = None,
+    stages: Sequence[str] | None = None,
+    prompts_folder: Path | None = None,
+    fresh: bool = False,
+    engine: Engine | None = None,
+    line: Pipeline | None = None,
+    watcher: Watcher | None = None,
+) -> Result:
+    """Generate a dataset from a corpus, or go on with it: the same command resumes. Raises only FactoryError."""
+    content, operation = content or Content(), operation or Operation()
+    source = _corpus(Path(corpus), content)
+    store = Store(Path(out) if out is not None else Path("outputs") / source.stem())
+    old = None if fresh else _read_frozen(store)
+    _refuse_strangers(store, fresh)
+    targets = _targets(stages, old)
+    steps = (line or pipeline(content)).wanted(targets)
+    engine = engine or _engine(content, operation)
+    book = prompts.load(steps.prompts(), prompts_folder or _kept_prompts(store, old, prompts_folder))
+    frozen = Frozen(
+        content=replace(content, model=engine.identity.model, revision=engine.identity.revision),
+        targets=targets,
+        identity=engine.identity,
+        corpus=str(Path(corpus).resolve()),
+        fingerprint=source.fingerprint(),
+        prompts={name: book[name].hash for name in steps.prompts()},
+        stages=tuple(repr(step.stage) for step in steps),
+    )
+    if old is not None:
+        _refuse_changed(store, old, frozen)
+    return _go(store, source, frozen, operation, engine, steps, book, watcher or Silent(), fresh=fresh, new=old is None)
+
+
+def resume(
+    out: str | os.PathLike[str],
+    *,
+    operation: Operation | None = None,
+    engine: Engine | None = None,
+    line: Pipeline | None = None,
+    watcher: Watcher | None = None,
+) -> Result:
+    """Go on with a run from what is in its folder, wherever its corpus has gone."""
+    operation = operation or Operation()
+    store = Store(Path(out))
+    frozen = need(store)
+    steps = (line or pipeline(frozen.content)).wanted(frozen.targets)
+    engine = engine or _engine(frozen.content, operation)
+    if engine.identity != frozen.identity:
+        raise WrongRequest(
+            f"{store.out} was made with {_named(frozen.identity)}, not {_named(engine.identity)}; "
+            "resume it with that engine, or make a new run on another OUT"
+        )
+    source: Corpus | None = Corpus(path=Path(frozen.corpus), **_columns(frozen.content))
+    notes = []
+    if not Path(frozen.corpus).exists():
+        source, _ = None, notes.append(f"the corpus {frozen.corpus} is gone: going on with the shards that are open")
+    elif source is not None and source.fingerprint() != frozen.fingerprint:
+        source, _ = None, notes.append(f"the corpus {frozen.corpus} has changed: going on with the shards that are open")
+    last = _last_start(store)
+    if not operation.limit and last.get("limit"):
+        operation = replace(operation, limit=last["limit"])
+    book = prompts.load(steps.prompts(), store.out / "prompts")
+    return _go(store, source, frozen, operation, engine, steps, book, watcher or Silent(), notes=notes)
+
+
+def need(store: Store) -> Frozen:
+    """The frozen configuration of a run that must be there."""
+    frozen = _read_frozen(store)
+    if frozen is None:
+        raise WrongRequest(f"{store.out} is no run (it has no run.toml); give OUT the folder of one, or start one with synth")
+    return frozen
+
+
+def retry(out: str | os.PathLike[str], **how: Any) -> tuple[int, Result]:
+    """Ask again, in a new round, for every unit that was rejected; returns how many there were, and the run."""
+    store = Store(Path(out))
+    need(store)
+    asked = 0
+    with _lock(store):
+        for name in store.names():
+            table = store.table(name, "rejects", ["stage", "id", "level", "round"])
+            if store.finished(name) is None or table is None:
+                continue
+            again = {f"{r['stage']} {r['id']}": r["round"] + 1 for r in table.to_pylist() if r["level"] == "unit"}
+            if again:
+                asked += len(again)
+                store.retry(name, store.rounds(name) | again)
+    return asked, resume(out, **how)
+
+
+def _go(
+    store: Store,
+    source: Corpus | None,
+    frozen: Frozen,
+    operation: Operation,
+    engine: Engine,
+    steps: Pipeline,
+    book: prompts.Book,
+    watcher: Watcher,
+    *,
+    fresh: bool = False,
+    new: bool = False,
+    notes: Sequence[str] = (),
+) -> Result:
+    began = time.monotonic()
+    counted = _count(store, source, frozen, operation, None if fresh else store.read_json("corpus.json"))
+    if not (new or fresh) and _all_done(store, frozen, counted):
+        return _finished(store, frozen, counted, time.monotonic() - began, notes)
+    with _begun(store), _lock(store):
+        if fresh:
+            store.forget()
+        _write_start(store, frozen, operation, book, counted)
+        store.sweep()
+        tally = Tally()
+        shards = Shards(
+            store, source, frozen.content, tally, frozen.targets, counted["passages"], operation.shard_size, operation.limit
+        )
+        runner = Runner(
+            pipeline=steps,
+            engine=engine,
+            asking=Asking(
+                book=book,
+                seed=frozen.content.seed,
+                repairs=frozen.content.repairs,
+                greedy=frozen.content.preset == "paper",
+            ),
+            store=store,
+            tally=tally,
+            targets=frozen.targets,
+            prompts=book.hash(steps.prompts()),
+            concurrency=operation.concurrency,
+            max_rejects=operation.max_rejects,
+            max_tokens=operation.max_tokens,
+            fsync_seconds=operation.fsync_seconds,
+        )
+        watcher.start(tally, counted["passages"])
+        try:
+            _drive(runner, shards)
+            if shards.missing:
+                raise Stopped(
+                    f"{shards.missing} passages are still to be cut from the corpus; put it back at {frozen.corpus} "
+                    "and run the same command again"
+                )
+            watcher.say("building the dataset")
+            with _quick_interrupt():
+                build.build(store, frozen.content, frozen.identity, steps, book, watcher.say)
+        finally:
+            watcher.stop()
+    return Result(
+        out=store.out,
+        tally=tally,
+        frozen=frozen,
+        corpus=counted,
+        did=True,
+        seconds=time.monotonic() - began,
+        notes=tuple(notes),
+    )
+
+
+def rebuild(out: str | os.PathLike[str], watcher: Watcher | None = None) -> None:
+    """Make the dataset of a run anew from its finished shards."""
+    store = Store(Path(out))
+    frozen = need(store)
+    counted = store.read_json("corpus.json") or {"passages": 0}
+    steps = pipeline(frozen.content).wanted(frozen.targets)
+    if sum(e.count for e in extents(store) if store.finished(e.name, frozen.targets)) < counted["passages"]:
+        raise Stopped(f"{store.out} is not finished; go on with `factory resume {store.out}`, which builds at its end")
+    with _lock(store), _quick_interrupt():
+        book = prompts.load(steps.prompts(), store.out / "prompts")
+        build.build(store, frozen.content, frozen.identity, steps, book, (watcher or Silent()).say)
+
+
+def _drive(runner: Runner, shards: Shards) -> None:
+    """Run the loop until it ends or a signal asks it to stop; a second signal is not needed, it takes seconds."""
+
+    async def main() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        caught = []
+
+        def stop(name: str) -> None:
+            caught.append(name)
+            task.cancel()
+
+        handled = (signal.SIGINT, signal.SIGTERM)
+        if main_thread():
+            for number in handled:
+                loop.add_signal_handler(number, stop, number.name)
+        try:
+            await runner.run(iter(shards))
+        except asyncio.CancelledError:
+            if caught:
+                raise Interrupted(f"interrupted by {caught[0]}; what is done is kept") from None
+            raise
+        finally:
+            if main_thread():
+                for number in handled:
+                    loop.remove_signal_handler(number)
+            await runner.engine.close()
+
+    asyncio.run(main())
+
+
+def main_thread() -> bool:
+    import threading
+
+    return threading.current_thread() is threading.main_thread()
+
+
+@contextmanager
+def _quick_interrupt() -> Iterator[None]:
+    """Outside the loop a signal ends the work at once: what is being built is made again."""
+    if not main_thread():
+        yield
+        return
+
+    def stop(number: int, _: Any) -> None:
+        raise Interrupted(f"interrupted by {signal.Signals(number).name}; what is done is kept")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _count(
+    store: Store, source: Corpus | None, frozen: Frozen, operation: Operation, known: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Records, passages and what is wrong with the corpus; remembered in corpus.json for the next start."""
+    mark = {
+        "fingerprint": frozen.fingerprint,
+        "limit": operation.limit,
+        "passage_words": frozen.content.passage_words,
+        "columns": list(_columns(frozen.content).values()),
+    }
+    if known is not None and (source is None or all(known.get(k) == v for k, v in mark.items())):
+        return known
+    if source is None:
+        raise WrongRequest(f"the corpus {frozen.corpus} is gone and {store.out} holds no count of it; put it back")
+    found = survey(source, operation.limit or None)
+    total = sum(1 for _ in passages(source, frozen.content, operation.limit))
+    known_limit = (known or {}).get("limit", 0)
+    if known and known.get("fingerprint") == frozen.fingerprint and total < known.get("passages", 0):
+        raise WrongRequest(
+            f"LIMIT={operation.limit} is less than this run was begun with ({known_limit or 'no limit'}); "
+            "give at least as much, or make a new run on another OUT"
+        )
+    return mark | {
+        "records": found.records,
+        "passages": total,
+        "words": found.words,
+        "english": found.english,
+        "skipped_count": found.skipped_count,
+        "skipped": [asdict(one) for one in found.skipped],
+    }
+
+
+def _all_done(store: Store, frozen: Frozen, counted: dict[str, Any]) -> bool:
+    old = _read_frozen(store)
+    if old is None or set(frozen.targets) - set(old.targets):
+        return False
+    done = [e.count for e in extents(store) if store.finished(e.name, frozen.targets)]
+    return (
+        sum(done) == counted["passages"]
+        and len(done) == len(store.names())
+        and build.is_current(store)
+        and store.read_json("corpus.json") == counted
+    )
+
+
+def _finished(
+    store: Store, frozen: Frozen, counted: dict[str, Any], seconds: float, notes: Sequence[str]
+) -> Result:
+    tally = Tally()
+    for name in store.names():
+        manifest = store.finished(name)
+        assert manifest is not None
+        tally.add(manifest.units)
+        tally.shards_done += 1
+        tally.passages_done += manifest.passages
+    return Result(
+        out=store.out, tally=tally, frozen=frozen, corpus=counted, did=False, seconds=seconds, notes=tuple(notes)
+    )
+
+
+# --- what is on disk, and whether it fits ---
+
+
+def _write_start(
+    store: Store, frozen: Frozen, operation: Operation, book: prompts.Book, counted: dict[str, Any]
+) -> None:
+    """Templates and configuration at the first start, the count of the corpus, and one line for this start."""
+    with writing(store.out):
+        for folder in (store.shards, store.journals, store.out / "prompts"):
+            folder.mkdir(parents=True, exist_ok=True)
+    for name, template in book.templates.items():
+        path = store.out / "prompts" / f"{name}.md"
+        if not path.exists() or path.read_bytes() != template.text.encode():
+            write_atomic(path, template.text.encode())
+    text = tomli_w.dumps(_toml(frozen)).encode()
+    if not (store.out / "run.toml").exists() or (store.out / "run.toml").read_bytes() != text:
+        write_atomic(store.out / "run.toml", text)
+    store.write_json("corpus.json", counted)
+    start = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "factory": __version__, **asdict(operation)}
+    with writing(store.out), (store.out / "starts.jsonl").open("ab") as file:
+        file.write(orjson.dumps(start) + b"\n")
+
+
+def _last_start(store: Store) -> dict[str, Any]:
+    return store.read_json("corpus.json") or {}
+
+
+def _toml(frozen: Frozen) -> dict[str, Any]:
+    return {
+        "content": asdict(frozen.content),
+        "targets": list(frozen.targets),
+        "engine": asdict(frozen.identity),
+        "corpus": {"path": frozen.corpus, "fingerprint": frozen.fingerprint},
+        "prompts": frozen.prompts,
+        "stages": list(frozen.stages),
+    }
+
+
+def _read_frozen(store: Store) -> Frozen | None:
+    path = store.out / "run.toml"
+    try:
+        found = tomllib.loads(path.read_bytes().decode())
+        return Frozen(
+            content=content_from(found["content"]),
+            targets=tuple(found["targets"]),
+            identity=Identity(**found["engine"]),
+            corpus=found["corpus"]["path"],
+            fingerprint=found["corpus"]["fingerprint"],
+            prompts=found["prompts"],
+            stages=tuple(found["stages"]),
+        )
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise WrongRequest(f"{store.out} is a file; give OUT a folder") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as err:
+        raise WrongRequest(f"{path} is damaged ({err}); start anew with FRESH=1, or choose another OUT") from err
+
+
+def _refuse_strangers(store: Store, fresh: bool) -> None:
+    strangers = store.strangers()
+    if strangers:
+        raise WrongRequest(f"{store.out} holds other things ({', '.join(strangers[:3])}); give OUT a folder of its own")
+    if not fresh and not (store.out / "run.toml").exists() and store.names():
+        raise WrongRequest(f"{store.out} has shards but no run.toml; start anew with FRESH=1, or choose another OUT")
+
+
+def _refuse_changed(store: Store, old: Frozen, new: Frozen) -> None:
+    """A run is one dataset: other settings, another corpus, other prompts are another one."""
+    changed = differing(old.content, new.content)
+    if old.fingerprint != new.fingerprint:
+        changed.append(f"corpus ({old.corpus} then, {new.corpus} or its content now)")
+    changed += [f"prompt {n}" for n, h in new.prompts.items() if old.prompts.get(n, h) != h]
+    if set(old.targets) <= set(new.targets):
+        changed += [f"stage {s.split('(')[0]}" for s in old.stages if s not in new.stages and not changed]
+    else:
+        changed.append(f"STAGES ({', '.join(sorted(set(old.targets) - set(new.targets)))} taken away)")
+    if changed:
+        raise WrongRequest(
+            f"{store.out} was made with other settings: {'; '.join(changed)}. "
+            "Give them as they were, choose another OUT, or start anew with FRESH=1"
+        )
+
+
+def _targets(stages: Sequence[str] | None, old: Frozen | None) -> tuple[str, ...]:
+    if stages is None:
+        return TARGETS
+    return tuple(t for t in TARGETS if t in stages)
+
+
+def _kept_prompts(store: Store, old: Frozen | None, given: Path | None) -> Path | None:
+    return None
+
+
+def _corpus(path: Path, content: Content) -> Corpus:
+    if not path.exists():
+        raise WrongRequest(f"no such file or folder: {path}; give CORPUS a path to your narratives")
+    return Corpus(path=path, **_columns(content))
+
+
+def _columns(content: Content) -> dict[str, Any]:
+    return {
+        "text_column": content.text_column or None,
+        "id_column": content.id_column or None,
+        "separator": content.separator or None,
+    }
+
+
+def _engine(content: Content, operation: Operation) -> Engine:
+    from factory.engines.rehearsal import Rehearsal
+
+    engine: Engine = Rehearsal(delay_ms=operation.delay_ms)
+    rates = parse(operation.faults)
+    if rates:
+        engine = Faulty(engine, rates, slow_seconds=max(0.02, operation.delay_ms / 100))
+        return Retrying(engine, wait_seconds=0.01)
+    return Retrying(engine)
+
+
+def _named(identity: Identity) -> str:
+    return " ".join(filter(None, (identity.engine, identity.model, identity.revision)))
+
+
+@contextmanager
+def _begun(store: Store) -> Iterator[None]:
+    """The folder of a run that can be written; WrongRequest where it cannot."""
+    try:
+        store.out.mkdir(parents=True, exist_ok=True)
+        probe = store.out / f".{os.getpid()}.tmp"
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as err:
+        raise WrongRequest(f"{store.out} cannot be written ({err.strerror}); choose another OUT") from err
+    yield
+
+
+@contextmanager
+def _lock(store: Store) -> Iterator[None]:
+    with locked(store.out / "lock"):
+        yield

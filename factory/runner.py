@@ -1,0 +1,322 @@
+"""The one event loop: keeps the engine full across stages and shards, and writes a shard when its last unit has ended.
+
+There is no barrier between stages. Units wait in a heap, first shard first and deepest stage first, so that shards
+finish one after the other and few are open at a time; memory is bounded by them, however long the corpus.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from factory.engines import Engine
+from factory.errors import EngineFault, Stopped, Transient, Unreachable
+from factory.journal import Journal
+from factory.records import Count, Fault, Passage, Reject, Said
+from factory.requests import Reply, Request, key
+from factory.stages import Asking, Outcome, Pipeline, Step
+from factory.store import Rows, Store
+
+OPEN_SHARDS = 3  # of which one is being worked off, one begun, one written
+LEAST_UNITS = 50  # of a stage before its share of rejects can stop a run
+
+Order = tuple[int, ...]
+
+
+@dataclass
+class Work:
+    """One open shard: its passages, what it remembers, and the rows, rejects and accounts gathered so far."""
+
+    ordinal: int
+    name: str
+    passages: tuple[Passage, ...]
+    remembered: dict[str, Said]
+    rounds: dict[str, int]
+    journal: Journal | None = None
+    left: int = 0
+    rows: dict[str, list[tuple[Order, Any, str]]] = field(default_factory=lambda: defaultdict(list))
+    rejects: list[tuple[Order, Reject]] = field(default_factory=list)
+    replies: dict[str, tuple[Order, Said]] = field(default_factory=dict)
+    counts: dict[str, Count] = field(default_factory=lambda: defaultdict(Count))
+
+
+@dataclass
+class Tally:
+    """Accounts of the whole run, finished shards included; the display and the limits read them."""
+
+    counts: dict[str, Count] = field(default_factory=lambda: defaultdict(Count))
+    shards_done: int = 0
+    passages_done: int = 0
+    in_flight: int = 0
+
+    def add(self, units: dict[str, Count]) -> None:
+        for stage, count in units.items():
+            self.counts[stage].add(count)
+
+    def tokens(self) -> int:
+        return sum(c.tokens_in + c.tokens_out for c in self.counts.values())
+
+
+@dataclass
+class Runner:
+    """Drives units of a pipeline through an engine into a store; `max_rejects` is a share, `max_tokens` 0 for none."""
+
+    pipeline: Pipeline
+    engine: Engine
+    asking: Asking
+    store: Store
+    tally: Tally
+    targets: tuple[str, ...] = ()
+    prompts: str = ""
+    concurrency: int = 64
+    max_rejects: float = 0.5
+    max_tokens: int = 0
+    fsync_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._heap: list[tuple[int, int, int, Work, Step, Any, Order]] = []
+        self._serial = itertools.count()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._depth = {s.stage.name: len(self.pipeline.lineage(s.stage.name)) for s in self.pipeline}
+        self._after = {s.stage.name: self.pipeline.following(s.stage.name) for s in self.pipeline}
+        self._place = {s.stage.name: n for n, s in enumerate(self.pipeline)}
+        self._open: dict[int, Work] = {}
+        self._identity = self.engine.identity
+        self._failure: BaseException | None = None
+
+    async def run(self, shards: Iterator[Work]) -> None:
+        """Work off all shards; raises Stopped at a limit, and whatever ended the engine. Cancel it to interrupt."""
+        sync = asyncio.create_task(self._sync())
+        try:
+            await self._loop(shards)
+        finally:
+            for task in (*self._tasks, sync):
+                task.cancel()
+            await asyncio.gather(*self._tasks, sync, return_exceptions=True)
+            for work in self._open.values():
+                if work.journal:
+                    work.journal.close()
+
+    async def _loop(self, shards: Iterator[Work]) -> None:
+        more = True
+        while True:
+            while more and len(self._open) < OPEN_SHARDS and len(self._heap) < self.concurrency:
+                work = next(shards, None)
+                if work is None:
+                    more = False
+                else:
+                    self._begin(work)
+            while self._heap and len(self._tasks) < self.concurrency:
+                *_, work, step, row, order = heapq.heappop(self._heap)
+                self._spawn(self._unit(work, step, row, order))
+            self.tally.in_flight = len(self._tasks)
+            if not self._tasks:
+                return
+            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._tasks -= done
+            for task in done:
+                task.result()
+
+    def _spawn(self, unit: Any) -> None:
+        self._tasks.add(asyncio.create_task(unit))
+
+    def _begin(self, work: Work) -> None:
+        self._open[work.ordinal] = work
+        work.journal = Journal(self.store.journal_path(work.name))
+        for passage in work.passages:
+            self._feed(work, None, passage, [passage], (passage.index,))
+        if not work.left:
+            self._spawn(self._finish(work))
+
+    def _feed(self, work: Work, after: str | None, before: Any, rows: Sequence[Any], order: Order) -> None:
+        """Queue the inputs that the next stages make of these rows."""
+        for step in self._after[after] if after else self.pipeline.following(None):
+            for number, row in enumerate(step.stage.feed(before, rows)):
+                at = (*order, self._place[step.stage.name], number)
+                work.left += 1
+                depth = -self._depth[step.stage.name]
+                heapq.heappush(self._heap, (work.ordinal, depth, next(self._serial), work, step, row, at))
+
+    async def _unit(self, work: Work, step: Step, row: Any, order: Order) -> None:
+        stage = step.stage
+        count, total = work.counts[stage.name], self.tally.counts[stage.name]
+        round_ = work.rounds.get(f"{stage.name} {row.id}", 0)
+        talk = stage.talk(row, self.asking, round_)
+        name = ""
+        asks = -1
+        try:
+            request = next(talk)
+            while True:
+                asks += 1
+                name = key(self._identity, request)
+                reply = await self._reply(work, name, request, order, (count, total))
+                request = talk.send(reply)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+        except Transient as err:
+            outcome = Outcome(reason="engine_error", detail=str(err), repairs=max(0, asks))
+        finally:
+            talk.close()
+        self._settle(work, step, row, order, outcome, name, round_, (count, total))
+        work.left -= 1
+        if not work.left:
+            await self._finish(work)
+
+    async def _reply(
+        self, work: Work, name: str, request: Request, order: Order, counts: tuple[Count, Count]
+    ) -> Reply:
+        """The remembered reply, or a new one, journalled before anybody uses it."""
+        said = work.remembered.get(name)
+        if said is None:
+            try:
+                reply = await self.engine.complete(request)
+            except Unreachable as err:
+                raise Stopped(f"{err}; what is done is kept, run the same command again when it answers") from err
+            except EngineFault:
+                raise
+            said = Said(
+                key=name,
+                stage=request.stage,
+                unit=request.unit,
+                repair=request.repair,
+                round=request.round,
+                text=reply.text,
+                finish=reply.finish,
+                tokens_in=reply.tokens_in,
+                tokens_out=reply.tokens_out,
+                seconds=reply.seconds,
+            )
+            assert work.journal is not None
+            work.journal.append(said)
+            work.remembered[name] = said
+        else:
+            reply = Reply(text=said.text, finish=said.finish)  # type: ignore[arg-type]  # as it was journalled
+            for one in counts:
+                one.remembered += 1
+        work.replies[name] = ((*order, request.round, request.repair), said)
+        for one in counts:
+            one.asked += 1
+            one.repairs += request.repair > 0
+            one.tokens_in += said.tokens_in
+            one.tokens_out += said.tokens_out
+            one.seconds += said.seconds
+        return reply
+
+    def _settle(
+        self,
+        work: Work,
+        step: Step,
+        row: Any,
+        order: Order,
+        outcome: Outcome,
+        reply: str,
+        round_: int,
+        counts: tuple[Count, Count],
+    ) -> None:
+        """One unit has ended: as exactly one of accepted or rejected, its children kept or dropped."""
+        stage = step.stage.name
+        for one in counts:
+            one.inputs += 1
+            one.accepted += outcome.accepted
+            one.rejected += not outcome.accepted
+            if outcome.accepted:
+                one.made += len(outcome.rows) + len(outcome.faults)
+                one.kept += len(outcome.rows)
+                one.dropped += len(outcome.faults)
+            for reason in [f.reason for f in outcome.faults] or [outcome.reason]:
+                if reason:
+                    one.reasons[reason] = one.reasons.get(reason, 0) + 1
+        if outcome.accepted:
+            for number, child in enumerate(outcome.rows):
+                work.rows[stage].append(((*order, number), child, reply))
+            for number, fault in enumerate(outcome.faults):
+                work.rejects.append(((*order, number), _child(stage, row, fault, outcome, round_)))
+            self._feed(work, stage, row, list(outcome.rows), order)
+        else:
+            work.rejects.append((order, _whole(stage, row, outcome, round_)))
+            self._watch(stage, counts[1])
+        if self.max_tokens and self.tally.tokens() > self.max_tokens:
+            raise Stopped(
+                f"MAX_TOKENS={self.max_tokens} is used up; what is done is kept: run the same command with a larger one"
+            )
+
+    def _watch(self, stage: str, count: Count) -> None:
+        if count.inputs >= LEAST_UNITS and count.rejected > self.max_rejects * count.inputs:
+            reason = max(count.reasons, key=lambda r: count.reasons[r])
+            raise Stopped(
+                f"{count.rejected} of {count.inputs} units of stage {stage!r} were rejected, most as {reason!r}, more "
+                f"than MAX_REJECTS={self.max_rejects:g} allows; look at them with `make rejects`, mend the cause, or "
+                "run the same command with a higher MAX_REJECTS"
+            )
+
+    async def _finish(self, work: Work) -> None:
+        """Write the shard in a thread: encoding and flushing are done beside the loop, not in it."""
+        await asyncio.to_thread(self._commit, work)
+        del self._open[work.ordinal]
+        self.tally.shards_done += 1
+        self.tally.passages_done += len(work.passages)
+
+    def _commit(self, work: Work) -> None:
+        tables = {}
+        for step in self.pipeline:
+            rows = sorted(work.rows[step.stage.name], key=lambda r: r[0])
+            tables[step.stage.name] = Rows(step.stage.record, [r[1] for r in rows], [r[2] for r in rows])
+        thrown = [r for _, r in sorted(work.rejects, key=lambda r: r[0])]
+        tables["rejects"] = Rows(Reject, thrown, [""] * len(thrown))
+        if work.journal:
+            work.journal.sync()
+        self.store.commit(
+            work.name,
+            tables,
+            [said for _, said in sorted(work.replies.values(), key=lambda r: r[0])],
+            work.counts,
+            first=work.passages[0].index,
+            passages=len(work.passages),
+            targets=self.targets,
+            prompts=self.prompts,
+        )
+        if work.journal:
+            work.journal.close()
+            work.journal = None
+
+    async def _sync(self) -> None:
+        """Flush the journals now and then: a power cut loses at most this interval."""
+        while True:
+            await asyncio.sleep(self.fsync_seconds)
+            for journal in [w.journal for w in self._open.values() if w.journal]:
+                await asyncio.to_thread(journal.sync)
+
+
+def _child(stage: str, row: Any, fault: Fault, outcome: Outcome, round_: int) -> Reject:
+    return Reject(
+        id=row.id,
+        source_id=row.source_id,
+        passage_id=row.passage_id,
+        stage=stage,
+        level="child",
+        child_id=fault.id,
+        reason=fault.reason,
+        detail=fault.detail,
+        raw=fault.raw,
+        repairs=outcome.repairs,
+        round=round_,
+    )
+
+
+def _whole(stage: str, row: Any, outcome: Outcome, round_: int) -> Reject:
+    return Reject(
+        id=row.id,
+        source_id=row.source_id,
+        passage_id=row.passage_id,
+        stage=stage,
+        level="unit",
+        child_id="",
+        reason=outcome.reason,
+        detail=outcome.detail,
+        raw=outcome.raw,
+        repairs=outcome.repairs,
+        round=round_,
+    )

@@ -1,0 +1,271 @@
+"""What a stage is, and how one unit of it is driven: asked, read, told what is wrong, asked again, ended.
+
+A stage is pure: it sees no engine, clock, disk or randomness. Write `ask` and `rows`, name the prompt and the model
+of the reply, and the driver below does the rest; a stage of several requests overrides `talk`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from factory.errors import BadReply
+from factory.prompts import Book, neutral
+from factory.records import Fault
+from factory.requests import Message, Reply, Request, Sampling, row_seed
+
+
+class Answer(BaseModel):
+    """Base of what a model may say: unknown fields are refused, and so the schema says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one unit ended: accepted with `rows` (and `faults` for the children that were dropped), or rejected."""
+
+    rows: tuple[Any, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    reason: str = ""
+    detail: str = ""
+    raw: str = ""
+    repairs: int = 0
+
+    @property
+    def accepted(self) -> bool:
+        return not self.reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """What a unit needs besides its row, the same for all units of a run."""
+
+    book: Book
+    seed: int = 0
+    repairs: int = 2
+    greedy: bool = False  # the paper's decoding: temperature 0, repetition penalty 1.03
+
+
+Talk = Generator[Request, Reply, Outcome]
+
+
+class Stage:
+    """Base of every stage. Subclasses are frozen dataclasses whose fields are the settings of the stage."""
+
+    name: ClassVar[str]
+    said: ClassVar[type[Answer]]
+    record: ClassVar[type]  # what rows() returns; the stage's table has its columns
+    tokens: ClassVar[int] = 500  # limit of one reply
+    temperature: ClassVar[float] = 0.7
+    merge: ClassVar[bool] = True  # children stand for slots that were asked for, so attempts can be put together
+
+    @property
+    def prompt(self) -> str:
+        """Name of the template; the stage's own name unless it says otherwise."""
+        return self.name
+
+    def feed(self, before: Any, rows: Sequence[Any]) -> Iterable[Any]:
+        """The inputs of this stage, from an input of the stage before and the rows made of it."""
+        return rows
+
+    def ask(self, row: Any) -> dict[str, str]:
+        """The fields of the template, exactly."""
+        raise NotImplementedError
+
+    def rows(self, row: Any, said: Any) -> Iterable[Any]:
+        """Records and Faults, one for each child; raises BadReply where the whole reply is useless."""
+        raise NotImplementedError
+
+    def least(self, row: Any) -> int:
+        """How many good children make the unit accepted."""
+        return 1
+
+    def talk(self, row: Any, asking: Asking, round_: int) -> Talk:
+        return drive(self, row, asking, round_)
+
+
+_SCHEMAS: dict[type[BaseModel], str] = {}
+
+
+def schema(said: type[BaseModel]) -> str:
+    """The JSON schema of a reply as canonical text; what the engine decodes under and what the key covers."""
+    if said not in _SCHEMAS:
+        _SCHEMAS[said] = orjson.dumps(said.model_json_schema(), option=orjson.OPT_SORT_KEYS).decode()
+    return _SCHEMAS[said]
+
+
+def drive(stage: Stage, row: Any, asking: Asking, round_: int) -> Talk:
+    """One unit of one request: read the reply, list the violations, ask again at most `repairs` times.
+
+    Where children stand for fixed slots (`merge`), one that is good in any attempt counts; elsewhere the best attempt
+    does. What is still bad after the last one is dropped; with fewer than `least` good children the unit is rejected.
+    """
+    fields = stage.ask(row)
+    base = request(stage, row.id, asking, fields, asking.book[stage.prompt].render(fields), round_)
+    best, trouble, reply, attempt, ask = _Children(), None, Reply(text=""), 0, base
+    for attempt in range(asking.repairs + 1):
+        reply = yield ask
+        try:
+            here = _Children.of(stage.rows(row, parse(stage.said, reply)))
+        except BadReply as err:
+            trouble, violations = err, [str(err)]
+        else:
+            trouble = None
+            best = best.merged(here) if stage.merge or not best.seen else max(best, here, key=lambda c: len(c.good))
+            mistakes = [_line(f) for f in best.faults if not f.final]
+            if best.seen and not mistakes:
+                break
+            violations = mistakes or ["empty: the answer holds nothing"]
+        if attempt < asking.repairs:
+            ask = repair(base, asking.book, attempt + 1, reply, violations)
+    if len(best.good) >= max(1, stage.least(row)):
+        return Outcome(rows=best.good, faults=best.faults, repairs=attempt)
+    if trouble is None:
+        counted = Counter(f.reason for f in best.faults).most_common(1)
+        detail = "; ".join(map(_line, best.faults))
+        trouble = BadReply(counted[0][0] if counted else "empty", detail)
+    return Outcome(reason=trouble.reason, detail=trouble.detail[:500], raw=reply.text, repairs=attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Children:
+    """The children read so far, in the order in which they were first seen."""
+
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def of(children: Iterable[Any]) -> "_Children":
+        return _Children({child.id: child for child in children})
+
+    def merged(self, later: "_Children") -> "_Children":
+        """Good stays good; what was bad is taken from the later reply."""
+        kept = {i: c for i, c in self.seen.items() if not isinstance(c, Fault)}
+        return _Children(self.seen | later.seen | kept)
+
+    @property
+    def good(self) -> tuple[Any, ...]:
+        return tuple(c for c in self.seen.values() if not isinstance(c, Fault))
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        return tuple(c for c in self.seen.values() if isinstance(c, Fault))
+
+
+def request(
+    stage: Stage, unit: str, asking: Asking, fields: dict[str, str], messages: tuple[Message, ...], round_: int
+) -> Request:
+    return Request(
+        stage=stage.name,
+        unit=unit,
+        messages=messages,
+        schema=schema(stage.said),
+        sampling=Sampling(
+            temperature=0.0 if asking.greedy else stage.temperature,
+            max_tokens=stage.tokens,
+            seed=row_seed(unit, stage.name, asking.seed, *([round_] if round_ else [])),
+            repetition_penalty=1.03 if asking.greedy else 1.0,
+        ),
+        round=round_,
+        fields=fields,
+    )
+
+
+def repair(base: Request, book: Book, number: int, reply: Reply, violations: Sequence[str]) -> Request:
+    """The same request with the violations listed; one that was cut off is asked again as it stood, with more room."""
+    sampling = replace(base.sampling, seed=row_seed(base.sampling.seed, number))
+    if reply.finish == "length":
+        room = replace(sampling, max_tokens=base.sampling.max_tokens * 2**number)
+        return replace(base, sampling=room, repair=number)
+    (ask,) = book["repair"].render({"violations": "\n".join(f"- {v}" for v in violations)})
+    # The answer before is shown as the assistant's turn: it is a reply, so as untrusted as any field.
+    messages = (*base.messages, Message("assistant", neutral(reply.text[:_SHOWN])), ask)
+    return replace(base, messages=messages, sampling=sampling, repair=number)
+
+
+_SHOWN = 6000  # characters of a bad reply that are shown back to the model
+
+REFUSAL = re.compile(
+    r"\b(?:I(?:'m| am) (?:sorry|unable|not able)\b.{0,40}\b(?:can(?:'t|not)|unable|won't|assist|help|comply|able)"
+    r"|I (?:can(?:'t|not)|won't|am unable to) (?:help|assist|comply|fulfil|provide|generate|create|continue|do that)"
+    r"|as an? (?:AI|artificial|language model))\b",
+    re.I,
+)
+
+
+def parse(said: type[Answer], reply: Reply) -> Any:
+    """The reply as its model; BadReply says whether it was cut off, refused, no JSON at all, or JSON of another shape."""
+    if reply.finish == "length":
+        raise BadReply("truncated", "the answer was cut off by the token limit")
+    try:
+        return said.model_validate_json(reply.text)
+    except ValidationError as err:
+        first = err.errors(include_url=False, include_context=False, include_input=False)[0]
+        if first["type"] != "json_invalid":
+            place = ".".join(map(str, first["loc"]))
+            raise BadReply("schema", f"{place}: {first['msg']}") from err
+        if REFUSAL.search(reply.text[:400]):
+            raise BadReply("refusal", "the model declined to answer") from err
+        raise BadReply("not_json", first["msg"]) from err
+
+
+def _line(fault: Fault) -> str:
+    quoted_child = f" (you wrote: {fault.raw[:160]})" if fault.raw else ""
+    return f"{fault.reason}: {fault.detail}{quoted_child}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage and what it follows (None: the passages)."""
+
+    stage: Stage
+    after: str | None = None
+    targets: frozenset[str] = frozenset()  # the views that need it; empty: all
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The stages in order; what follows what is visible here and nowhere else."""
+
+    steps: tuple[Step, ...]
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def plus(self, stage: Stage, after: str | None = None) -> "Pipeline":
+        """This pipeline with a stage of your own behind another one; it is asked for in every run that uses it."""
+        return Pipeline((*self.steps, Step(stage, after)))
+
+    def following(self, name: str | None) -> tuple[Step, ...]:
+        return tuple(s for s in self.steps if s.after == name)
+
+    def wanted(self, targets: Iterable[str]) -> "Pipeline":
+        """Only the steps that these targets need, each with all it depends on."""
+        asked = set(targets)
+        named = {s.stage.name: s for s in self.steps}
+        keep: set[str] = set()
+        for step in self.steps:
+            if step.targets and not step.targets & asked:
+                continue
+            at: str | None = step.stage.name
+            while at is not None and at not in keep:
+                keep.add(at)
+                at = named[at].after
+        return Pipeline(tuple(s for s in self.steps if s.stage.name in keep))
+
+    def lineage(self, name: str) -> tuple[str, ...]:
+        """Names of the stages from the first to this one."""
+        named = {s.stage.name: s for s in self.steps}
+        line: list[str] = []
+        at: str | None = name
+        while at is not None:
+            line.append(at)
+            at = named[at].after
+        return tuple(reversed(line))
+
+    def prompts(self) -> tuple[str, ...]:
+        return (*dict.fromkeys(s.stage.prompt for s in self.steps), "repair")
