@@ -37,7 +37,7 @@ def build(
     names = store.names()
     origin = _origin(identity, steps, book)
     say("building the dataset: looking for texts that stand twice")
-    found, finder = _twins(store, names, origin)
+    found, finder = _twins(store, names)
     say("building the dataset: writing the views")
     partial = store.out / ".dataset.tmp"
     with writing(store.dataset):
@@ -165,16 +165,16 @@ def _shard(store: Store, name: str) -> views.Shard:
     return views.Shard({stage: table for stage, table in tables.items() if table is not None})
 
 
-def _twins(store: Store, names: list[str], origin: views.Origin) -> tuple[dict[int, tuple[Twin, str]], Finder]:
+def _twins(store: Store, names: list[str]) -> tuple[dict[int, tuple[Twin, str]], Finder]:
     """Rows (by their number over the run) that repeat an earlier one, with the id of that one."""
     finder = Finder()
+    for name in names:
+        finder.add(views.spoken(_shard(store, name))["utterance"].to_pylist())
 
     def every(column: str) -> Iterator[str]:
         for name in names:
-            yield from views.contextless(_shard(store, name), origin)[column].to_pylist()
+            yield from views.spoken(_shard(store, name))[column].to_pylist()
 
-    for text in every("utterance"):
-        finder.add(text)
     twins = finder.twins(lambda: every("utterance"))
     if not twins:
         return {}, finder

@@ -24,6 +24,9 @@ _FIELDS = {
 }
 
 
+_SAMPLE = 200_000  # pairs of words for distinct-2, which falls with the size of what is counted
+
+
 @dataclass
 class Mean:
     total: float = 0.0
@@ -61,7 +64,7 @@ class Measured:
     cleaning: Mean = field(default_factory=Mean)
     rewriting: Mean = field(default_factory=Mean)
     reasons: Counter[str] = field(default_factory=Counter)
-    seen: set[int] = field(default_factory=set)
+    seen: set[tuple[str, str]] = field(default_factory=set)
     grams: int = 0
 
     def count(self, view: str, split: str, rows: int) -> None:
@@ -95,9 +98,9 @@ class Measured:
         for passage, actor, emotion, text in columns:
             tokens = normal(text).split()
             self.words.add([len(tokens)])
-            self.grams += max(0, len(tokens) - 1)
-            if len(self.seen) < 1_000_000:
-                self.seen.update(hash(pair) for pair in zip(tokens, tokens[1:], strict=False))
+            if self.grams < _SAMPLE:
+                self.grams += max(0, len(tokens) - 1)
+                self.seen.update(zip(tokens, tokens[1:], strict=False))
             if emotion == NEUTRAL:
                 other = neutral.setdefault(f"{passage} {actor}", text)
                 if other is not text:
@@ -193,7 +196,7 @@ def _text(found: Measured, rehearsal: bool) -> str:
     facts = [
         f"utterances distinct before duplicates were removed: {found.distinct:.1%} (case and punctuation aside)",
         f"words an utterance: {found.words}",
-        f"distinct-2 over the run: {len(found.seen) / max(1, found.grams):.3f} ({found.grams:,} pairs of words)",
+        f"distinct-2 of the first {found.grams:,} pairs of words: {len(found.seen) / max(1, found.grams):.3f}",
         f"overlap of the two neutral utterances of an actor: {found.neutral_pairs} (Dice over words)",
         f"overlap of raw and cleaned context: {found.cleaning}; of original and rewritten utterance: {found.rewriting}",
     ]

@@ -16,22 +16,30 @@ Finding = tuple[str, str]
 Check = Callable[[str], Finding | None]
 
 _META = re.compile(
-    r"\b(?:as an? (?:AI|assistant|language model)|language model|the (?:passage|narrative|prompt|text above|instruction)s?\b"
-    r"|(?:this|the) (?:character|actor|speaker|utterance)\b|GoEmotions|in this (?:story|scene|narrative|passage)"
-    r"|I (?:think|imagine|believe) (?:that )?\w+ would (?:feel|say|think))",
+    r"\b(?:as an? (?:AI|assistant|language model)|language model|GoEmotions|the (?:prompt|narrative|text above)"
+    r"|the passage (?:above|says|states|describes|mentions)|(?:this|the) (?:character|speaker|utterance)\b"
+    r"|in this (?:story|scene|narrative|passage)\b|I (?:think|imagine|believe) (?:that )?\w+ would (?:feel|say|think))",
     re.I,
 )
 _ECHO = re.compile(
-    r"^\s*(?:here (?:are|is)|sure[,!:]|certainly[,!:]|of course[,!:]|utterances?\s*:|answer\s*:|output\s*:|\d+[.)]\s)"
-    r"|\{\s*\"|\"\s*:\s*\"|```|\{\{",
+    r"^\s*(?:(?:sure|certainly|of course)[,!:]\s+)?here (?:are|is) [^.!?\n]{0,80}:"
+    r"|^\s*(?:utterances?\s*:|answer\s*:|output\s*:|\d+[.)]\s)|\{\s*\"|\"\s*:\s*\"|```|\{\{",
     re.I,
 )
+# One cheap look for any word or mark that the three patterns need; most texts have none.
+_ODD = re.compile(
+    r"can't|cannot|won't|unable|not able|as an? |language model|goemotions|prompt|narrative|passage|text above|character"
+    r"|speaker|utterance|this (?:story|scene)|would (?:feel|say|think)|here (?:are|is)|answer|output|^\s*\d+[.)]|[{`]|\"\s*:",
+    re.I,
+)
+_ENDS = re.compile(r"[.!?]+\s*")
 _FIRST = re.compile(r"\b(?:I|I'[a-z]+|me|my|mine|myself|we|we'[a-z]+|us|our|ours|ourselves)\b", re.I)
 _STRENGTH = frozenset(
     "very really utterly completely absolutely totally terribly awfully incredibly never ever always forever".split()
 )
 
 SHORTEST, LONGEST = 3, 60  # words of an utterance
+TWIN = 0.8  # Dice overlap of two sets of words
 
 
 def plain(text: str) -> str:
@@ -39,7 +47,7 @@ def plain(text: str) -> str:
     return text.replace("\u2019", "'")
 
 
-def utterance(text: str, actor: str) -> Finding | None:
+def utterance(text: str, actor: str, tokens: list[str] | None = None) -> Finding | None:
     """What makes a text no utterance of this actor: empty, endless, a refusal, about itself, or an announcement."""
     text = plain(text)
     count = len(text.split())
@@ -53,13 +61,15 @@ def utterance(text: str, actor: str) -> Finding | None:
         return "not_first_person", f"'{about}' speaks about {actor}; {actor} is the one who speaks"
     if phrase := announces(text):
         return "names_emotion", f"'{phrase}' announces the feeling; show it without naming it"
-    if thin(text):
+    if thin(text, words(text) if tokens is None else tokens):
         return "too_thin", "the same few words again and again; say one concrete thing"
     return None
 
 
 def strange(text: str) -> Finding | None:
     """No answer at all: a refusal, or a piece of the prompt or of JSON."""
+    if not _ODD.search(text):
+        return None
     if REFUSAL.search(text):
         return "refusal", "a refusal is no answer"
     if match := _ECHO.search(text):
@@ -69,6 +79,8 @@ def strange(text: str) -> Finding | None:
 
 def prose(text: str) -> Finding | None:
     """Not a text of the story: what is strange, and talk about the task."""
+    if not _ODD.search(text):
+        return None
     if found := strange(text):
         return found
     if match := _META.search(text):
@@ -91,13 +103,15 @@ def _about(actor: str) -> re.Pattern[str]:
     return re.compile(rf"\b{re.escape(actor)}(?:'s (?:feeling|heart|mind)|\s+(?:{verbs}))\b")
 
 
-def thin(text: str) -> bool:
+def thin(text: str, tokens: list[str]) -> bool:
     """'I feel sad. I feel bad. I feel mad.': three sentences that open alike, or hardly any word twice."""
-    tokens = words(text)
     if len(tokens) >= 8 and len(set(tokens)) < len(tokens) * 0.45:
         return True
-    openings = Counter(" ".join(words(s)[:2]) for s in re.split(r"[.!?]+", text) if s.strip())
-    return bool(openings) and openings.most_common(1)[0][1] >= 3
+    parts = _ENDS.split(text)
+    if len(parts) < 3:
+        return False
+    openings = Counter(" ".join(p.split(None, 2)[:2]).casefold() for p in parts if p)
+    return openings.most_common(1)[0][1] >= 3
 
 
 def names(text: str, labels: Iterable[str]) -> Finding | None:
@@ -108,9 +122,18 @@ def names(text: str, labels: Iterable[str]) -> Finding | None:
 
 def dice(one: str, other: str) -> float:
     """Overlap of two texts as bags of words, 0 to 1 (Dice coefficient: twice the shared over all words)."""
-    a, b = Counter(words(one)), Counter(words(other))
+    return overlap(Counter(words(one)), Counter(words(other)))
+
+
+def overlap(a: Counter[str], b: Counter[str]) -> float:
+    """The Dice coefficient of two bags of words; 1 for two empty ones."""
     total = a.total() + b.total()
-    return 2 * (a & b).total() / total if total else 1.0
+    return 2 * sum(min(n, b[w]) for w, n in a.items() if w in b) / total if total else 1.0
+
+
+def twins(a: set[str], b: set[str]) -> bool:
+    """Whether two utterances of an actor say the same: their words overlap by TWIN (one of five changed) or more."""
+    return 2 * len(a & b) >= TWIN * (len(a) + len(b))
 
 
 def added(text: str, source: str) -> float:

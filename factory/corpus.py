@@ -1,7 +1,7 @@
 """Design sections 2 and 4: from files as people have them to source records, and from a record to passages.
 
-Whatever stands in a file, reading ends in one of three ways: a Source, a Skipped that names its place, or a WrongRequest
-where the request is wrong as a whole. docs/INPUT.md holds the table of which is which.
+Whatever stands in a file, reading ends in one of three ways: a Source, a Skipped that names its place, or a
+WrongRequest where the request is wrong as a whole. docs/INPUT.md holds the table of which is which.
 """
 
 import csv
@@ -135,7 +135,7 @@ class Corpus:
     def _files(self) -> list[_File]:
         if self.separator not in (None, "blank"):
             raise WrongRequest(f"no such separator: {self.separator!r}; SEPARATOR can only be 'blank'")
-        if not os.path.exists(self.path):
+        if not os.path.exists(self.path):  # noqa: PTH110 - Path.exists raises for a name that is too long
             raise WrongRequest(
                 f"no such file or folder: {_shown(self.path)}; give CORPUS a path to a file or folder of narratives"
             )
@@ -171,8 +171,8 @@ def survey(corpus: Corpus, limit: int | None) -> Survey:
 def cut(text: str, words: int = 400) -> Iterator[str]:
     """Passages at sentence ends, none over `words` words, as few as can be and as even as sentence ends allow.
 
-    A longer sentence is cut between words, a "word" over 1,000 characters inside. In a record over 20,000 words only the
-    last ones are spread evenly, so that no more than those are held.
+    A longer sentence is cut between words, a "word" over 1,000 characters inside. In a record over 20,000 words only
+    the last ones are spread evenly, so that no more than those are held.
     """
     if words < 1:
         raise WrongRequest(f"a passage needs at least one word, not {words}")
@@ -289,7 +289,7 @@ def _shown(name: object) -> str:
     return one_line(clean(str(name)))
 
 
-# Formats: each yields what it finds; what that means is decided in `_finished` -----------------------------------------
+# Formats: each yields what it finds; what that means is decided in `_finished` ---------------------------------------
 
 _Reader = Callable[[Corpus, _File], Iterator[_Raw | Skipped]]
 
@@ -441,7 +441,7 @@ def _parquet(corpus: Corpus, file: _File) -> Iterator[_Raw | Skipped]:
 
 
 def _cell(scalar: _Scalar) -> object:
-    """The Python value of an Arrow scalar; what is no valid string or has no Python value stays bytes or becomes None."""
+    """The Python value of an Arrow scalar: bytes where a string is not UTF-8, None where Python has no such value."""
     try:
         return scalar.as_py()
     except UnicodeDecodeError as err:

@@ -7,9 +7,9 @@ Near means a Jaccard overlap of at least 0.8 of the runs of three words.
 import hashlib
 import tempfile
 import zlib
-from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import IO
 
 import numpy as np
 
@@ -23,6 +23,9 @@ _MIX = np.array([row_seed("minhash", i) | 1 for i in range(_BANDS * _ROWS)], np.
 _ADD = np.array([row_seed("minhash+", i) for i in range(_BANDS * _ROWS)], np.uint64)
 
 
+Hashes = np.ndarray[tuple[int], np.dtype[np.uint64]]
+
+
 @dataclass(frozen=True, slots=True)
 class Twin:
     """A row to drop, the row it repeats, and how."""
@@ -34,18 +37,24 @@ class Twin:
 
 @dataclass
 class Finder:
-    """Takes texts in canonical order and says which rows to drop; `shares` are measured before anything is dropped."""
+    """Takes texts in canonical order and says which rows to drop."""
 
-    _exact: array = field(default_factory=lambda: array("Q"))  # type: ignore[type-arg]
-    _bands: object = field(default_factory=tempfile.TemporaryFile)
+    _exact: list[Hashes] = field(default_factory=list)
+    _bands: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    _rows: int = 0
 
-    def add(self, text: str) -> None:
-        plain = normal(text)
-        self._exact.append(int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "big"))
-        self._bands.write(_signature(plain).tobytes())  # type: ignore[attr-defined]
+    def add(self, texts: Sequence[str]) -> None:
+        """The next texts; a few thousand at a time make the arithmetic cheap."""
+        if not texts:
+            return
+        plain = [normal(text) for text in texts]
+        digests = b"".join(hashlib.blake2b(p.encode(), digest_size=8).digest() for p in plain)
+        self._exact.append(np.frombuffer(digests, np.uint64))
+        self._bands.write(_signatures(plain).tobytes())
+        self._rows += len(texts)
 
     def __len__(self) -> int:
-        return len(self._exact)
+        return self._rows
 
     def twins(self, texts: Callable[[], Iterable[str]]) -> dict[int, Twin]:
         """Rows to drop; `texts` goes through the same texts again, for the verification of near ones."""
@@ -62,18 +71,18 @@ class Finder:
         return found
 
     def _equal(self) -> Iterator[tuple[int, int]]:
-        yield from _groups(np.frombuffer(self._exact, np.uint64) if self._exact else np.empty(0, np.uint64))
+        return _groups(np.concatenate(self._exact)) if self._exact else iter(())
 
     def _alike(self) -> set[tuple[int, int]]:
         """Pairs (row, earlier row) that share a band; each row with the first of its bucket only."""
-        self._bands.flush()  # type: ignore[attr-defined]
         if not len(self):
             return set()
-        bands = np.memmap(self._bands, np.uint64, "r", shape=(len(self), _BANDS))  # type: ignore[call-overload]
+        self._bands.flush()
+        bands = np.memmap(self._bands, np.uint64, "r", shape=(len(self), _BANDS))  # type: ignore[call-overload]  # takes a file
         return {pair for band in range(_BANDS) for pair in _groups(np.ascontiguousarray(bands[:, band]))}
 
 
-def _groups(values: "np.ndarray[tuple[int], np.dtype[np.uint64]]") -> Iterator[tuple[int, int]]:
+def _groups(values: Hashes) -> Iterator[tuple[int, int]]:
     """(row, first row of equal value) for every row but the first of each value."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
@@ -88,11 +97,15 @@ def _shingles(plain: str) -> set[str]:
     return {" ".join(tokens[i : i + 3]) for i in range(max(1, len(tokens) - 2))}
 
 
-def _signature(plain: str) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
-    """Eight band hashes of 32 min-hashes."""
-    hashes = np.fromiter((zlib.crc32(s.encode()) for s in _shingles(plain)), np.uint64)
-    lowest = ((hashes[:, None] * _MIX + _ADD) % _PRIME).min(axis=0).reshape(_BANDS, _ROWS)
-    mixed = lowest[:, 0]
+def _signatures(texts: Sequence[str]) -> "np.ndarray[tuple[int, int], np.dtype[np.uint64]]":
+    """For each text eight band hashes of 32 min-hashes over its runs of words."""
+    runs = [[zlib.crc32(s.encode()) for s in _shingles(text)] for text in texts]
+    starts = np.cumsum([0, *map(len, runs[:-1])])
+    hashes = np.fromiter((h for run in runs for h in run), np.uint64)
+    lowest = np.stack(
+        [np.minimum.reduceat((hashes * mix + add) % _PRIME, starts) for mix, add in zip(_MIX, _ADD, strict=True)], axis=1
+    ).reshape(len(texts), _BANDS, _ROWS)
+    mixed = lowest[:, :, 0]
     for column in range(1, _ROWS):
-        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + lowest[:, column]
+        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + lowest[:, :, column]
     return mixed

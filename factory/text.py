@@ -1,4 +1,4 @@
-"""What every part agrees on about plain text: sentences, words, clean characters, the form in which two texts are the same."""
+"""What every part agrees on about plain text: sentences, words, clean characters, when two texts are the same."""
 
 import re
 import unicodedata
@@ -117,10 +117,10 @@ def _is_end(text: str, match: re.Match[str]) -> bool:
 def _abbreviated(text: str, stop: int, after: int) -> bool:
     """Does the word before the full stop at `stop` want that stop for itself?"""
     tail = text[max(0, stop - _LOOK_BACK) : stop].rsplit(None, 1)
-    token = tail[-1].rpartition("—")[2].lstrip(_OPENING) if tail else ""
-    if len(token) == 1 and token.isupper():
-        return token != "I" or _among_initials(text, stop, after)
-    lowered = token.lower()
+    word = tail[-1].rpartition("—")[2].lstrip(_OPENING) if tail else ""
+    if len(word) == 1 and word.isupper():
+        return word != "I" or _among_initials(text, stop, after)
+    lowered = word.lower()
     if lowered == "no":
         return text[after].isdigit()
     following = text[after]
@@ -134,12 +134,13 @@ def _among_initials(text: str, stop: int, after: int) -> bool:
 
 def words(text: str) -> list[str]:
     """Lower-case words of letters; an apostrophe or hyphen inside one stays, typographic ones made plain."""
-    return [match[0].lower() for match in _WORD.finditer(text.translate(_PLAIN_MARKS))]
+    return _WORD.findall((text if text.isascii() else text.translate(_PLAIN_MARKS)).lower())
 
 
 def normal(text: str) -> str:
     """The form in which two texts are duplicates: case, marks and spacing gone, words and numbers left."""
-    folded = unicodedata.normalize("NFKC", text).casefold().translate(_PLAIN_MARKS)
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_PLAIN_MARKS)
+    folded = plain.casefold()
     # A text of marks alone would otherwise equal every other one.
     return " ".join(_WORD_OR_NUMBER.findall(folded)) or one_line(folded)
 
@@ -150,7 +151,7 @@ def one_line(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Characters that a reader sees, in one spelling (NFC); white-space controls become line breaks, words never join."""
+    """Characters that a reader sees, in one spelling (NFC); controls that part words become line breaks."""
     if _ANY_UNCLEAN.search(text):
         text = text.replace("\r\n", "\n")
         # In parts: the pieces between a million small changes take more room than the text.

@@ -76,6 +76,15 @@ class Shard:
         return pc.index_in(passage_ids, self.tables["passages"]["id"].combine_chunks())
 
 
+def spoken(shard: Shard) -> pa.Table:
+    """Id and utterance of the rows of `contextless`, in the same order: enough to look for duplicates."""
+    parts = []
+    for stage, record, labels in (("utterances", Utterance, "labels"), ("flip", Flip, "flip_appraisal")):
+        table = shard.get(stage, record).select(["id", "passage_id", "text"]).rename_columns(["id", "passage_id", "utterance"])
+        parts.append(table.filter(pc.is_in(table["id"], shard.get(labels, Labels)["id"].combine_chunks())))
+    return _sorted(shard, pa.concat_tables(parts))
+
+
 def contextless(shard: Shard, origin: Origin) -> pa.Table:
     """Labelled originals and confirmed flips, in canonical order (corpus order, then id)."""
     originals = _labelled(

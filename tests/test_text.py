@@ -42,6 +42,11 @@ def test_a_sentence_ends_where_a_reader_would_end_it(text: str, expected: list[s
     assert sentences(text) == expected
 
 
+def test_a_blank_line_ends_what_would_go_on() -> None:
+    """Even after an abbreviation, or before a small letter."""
+    assert sentences("Ask for Mr.\n\n“Who?”\n\nasked nobody.") == ["Ask for Mr.", "“Who?”", "asked nobody."]
+
+
 def test_a_line_break_is_not_an_end_but_a_blank_line_is() -> None:
     """Hard-wrapped prose stays whole; a heading without a full stop stands alone."""
     assert sentences("The Well\n \nThe rope\nwas short.\nShe pulled.") == [

@@ -12,7 +12,7 @@ from factory.records import Actor, Fault, Passage, Utterance
 from factory.requests import row_seed
 from factory.stages import Answer, Stage
 from factory.taxonomy import DEFINITIONS, LABELS, NEUTRAL, resolve
-from factory.text import normal, one_line
+from factory.text import one_line, words
 
 # The engine decodes under the closed list; a server that cannot may say anything, which is then the child's fault.
 Emotion = Annotated[str, WithJsonSchema({"type": "string", "enum": list(LABELS)})]
@@ -88,7 +88,7 @@ class Utterances(Stage):
             yield from self._as_said(row, said)
             return
         waiting = [(resolve(one.emotion).label, one_line(one.text)) for one in said.utterances]
-        seen: set[str] = set()
+        seen: list[set[str]] = []
         for number, emotion in enumerate(row.asked, 1):
             text = _take(waiting, emotion)
             yield self._one(row, number, emotion, text, seen)
@@ -99,17 +99,18 @@ class Utterances(Stage):
             if label is None:
                 yield Fault(id=f"{row.id}.u{number}", reason="wrong_emotion", detail=f"'{one.emotion}' is not in the list")
             else:
-                yield self._one(row, number, label, one_line(one.text), set())
+                yield self._one(row, number, label, one_line(one.text), [])
 
-    def _one(self, row: Speaker, number: int, emotion: str, text: str | None, seen: set[str]) -> Utterance | Fault:
+    def _one(self, row: Speaker, number: int, emotion: str, text: str | None, seen: list[set[str]]) -> Utterance | Fault:
         ident = f"{row.id}.u{number}"
         if text is None:
             return Fault(id=ident, reason="missing", detail=f"number {number}, {emotion}, is not in the answer")
-        if self.checked and (found := self._wrong(text, row.actor.name, seen)):
+        tokens = words(text)
+        if self.checked and (found := self._wrong(text, row.actor.name, tokens, seen)):
             return Fault(id=ident, reason=found[0], detail=f"number {number}, {emotion}: {found[1]}", raw=text)
         if not text:
             return Fault(id=ident, reason="too_short", detail=f"number {number}, {emotion}, is empty")
-        seen.add(normal(text))
+        seen.append(set(tokens))
         return Utterance(
             id=ident,
             source_id=row.source_id,
@@ -123,10 +124,11 @@ class Utterances(Stage):
         )
 
     @staticmethod
-    def _wrong(text: str, actor: str, seen: set[str]) -> tuple[str, str] | None:
-        if found := checks.utterance(text, actor):
+    def _wrong(text: str, actor: str, tokens: list[str], seen: list[set[str]]) -> tuple[str, str] | None:
+        if found := checks.utterance(text, actor, tokens):
             return found
-        if normal(text) in seen or any(_twin(text, other) for other in seen):
+        own = set(tokens)
+        if any(checks.twins(own, other) for other in seen):
             return "duplicate", "says the same as another one; make each its own"
         return None
 
@@ -138,15 +140,6 @@ def _take(waiting: list[tuple[str | None, str]], emotion: str) -> str | None:
             del waiting[place]
             return text
     return None
-
-
-_TWIN = 0.8  # Dice overlap: one word of ten changed
-
-
-def _twin(text: str, other: str) -> bool:
-    """The same sentence with a word changed; lengths are compared first because that is nearly free."""
-    a, b = len(text), len(other)
-    return min(a, b) > 0.7 * max(a, b) and checks.dice(text, other) >= _TWIN
 
 
 def numbered(texts: Iterable[str]) -> str:

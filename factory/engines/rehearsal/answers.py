@@ -1,8 +1,10 @@
 """What the rehearsal engine says to each stage: the same JSON that a model would be asked for."""
 
-import hashlib
+import random
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -18,32 +20,27 @@ from factory.text import one_line, sentences, words
 _NUMBERED = re.compile(r"^(\d+)\. (.*)$", re.M)
 _BRACED = re.compile(r"^\(([^)]*)\) (.*)$", re.S)
 _QUOTES = re.compile(r"[\"\u201c\u201d\u2018]|(?<!\w)'|'(?!\w)")
+_ACTOR = frozenset(["actor"])
 _STRONG = re.compile(r"\b(?:very|really|utterly|completely|absolutely|never|ever|always|so)\s+", re.I)
 
 
 class Dice:
-    """Numbers from a hash, one after the other: the engine's only chance."""
+    """The engine's only chance: a generator seeded by what is asked (only `random()`, which no Python version changes)."""
 
     def __init__(self, *seed: object) -> None:
-        self._digest = hashlib.blake2b("\x1f".join(map(str, seed)).encode("utf-8", "surrogatepass"))
-        self._bytes = b""
+        self._draw = random.Random("\x1f".join(map(str, seed))).random
 
     def number(self) -> int:
-        if len(self._bytes) < 4:
-            self._digest.update(b".")
-            self._bytes = self._digest.digest()
-        value = int.from_bytes(self._bytes[:4], "big")
-        self._bytes = self._bytes[4:]
-        return value
+        return int(self._draw() * 2**32)
 
     def chance(self, share: float) -> bool:
-        return self.number() < share * 2**32
+        return self._draw() < share
 
     def pick(self, some: Any) -> Any:
-        return some[self.number() % len(some)]
+        return some[int(self._draw() * len(some))]
 
     def between(self, low: float, high: float) -> float:
-        return low + (high - low) * self.number() / 2**32
+        return low + (high - low) * self._draw()
 
 
 def answer(request: Request) -> str:
@@ -95,11 +92,12 @@ def _speech(label: str, scene: Scene, actor: str, dice: Dice, used: set[Phrase])
 
 def _phrase(label: str, kind: str, have: frozenset[str], dice: Dice, used: set[Phrase], anchored: float = 0.0) -> Phrase:
     """A phrase not used yet; `anchored` is how often one with slots is taken where the scene can fill any."""
-    fit = fitting(label, kind, have)
-    if have and dice.chance(anchored):
-        fit = tuple(p for p in fit if p.needs) or fit
-    fresh = [p for p in fit if p not in used] or list(fit) or list(phrases(label, kind))
-    phrase: Phrase = dice.pick(fresh)
+    fit = fitting(label, kind, have, bool(have) and dice.chance(anchored)) or phrases(label, kind)
+    start = dice.number()
+    for step in range(len(fit)):
+        phrase = fit[(start + step) % len(fit)]
+        if phrase not in used:
+            break
     used.add(phrase)
     return phrase
 
@@ -160,35 +158,60 @@ def _mention(actor: str, scene: Scene) -> str:
 def _context(fields: Fields, dice: Dice) -> dict[str, Any]:
     """Two to four sentences of the passage itself, ending where the actor is last spoken of; now and then with an aside
     that names the feeling, so that cleaning has work to do."""
-    scene, actor = read_scene(fields["passage"]), fields["actor"]
+    passage, actor = fields["passage"], fields["actor"]
+    scene = read_scene(passage)
     items = []
     for n, text in _items(fields["utterances"]):
-        told = _told(scene, actor, dice)
+        told = _told(passage, actor, dice)
         label = recognise(text)
-        asides = fitting(label, "asides", frozenset(("actor",)))
+        asides = fitting(label, "asides", _ACTOR)
         if asides and dice.chance(0.4):
             told = f"{told} {dice.pick(asides).fill({'actor': _mention(actor, scene)})}"
         items.append({"n": n, "context": told})
     return {"items": items}
 
 
-def _told(scene: Scene, actor: str, dice: Dice) -> str:
-    """Whole sentences without speech and without feeling where there are enough of them."""
-    lines = [one_line(s) for s in scene.sentences]
-    calm = [i for i, line in enumerate(lines) if not _QUOTES.search(line) and not ALL.intersection(words(line))]
-    usable = calm if sum(len(lines[i].split()) for i in calm) >= 12 else range(len(lines))
-    about = [i for i in usable if actor.casefold() in lines[i].casefold()] or list(usable)
-    end = dice.pick(about)
-    chosen: list[str] = []
-    for i in reversed([i for i in usable if i <= end]):
-        if chosen and sum(len(c.split()) for c in chosen) + len(lines[i].split()) > 90:
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The sentences of a passage, each with its number of words, and those to cut a context from."""
+
+    lines: tuple[str, ...]
+    sizes: tuple[int, ...]
+    usable: tuple[int, ...]
+
+
+@lru_cache(maxsize=256)
+def _lines(passage: str) -> _Lines:
+    """Usable are whole sentences without speech and without feeling, or all where these are too few."""
+    lines = tuple(map(one_line, read_scene(passage).sentences))
+    sizes = tuple(len(line.split()) for line in lines)
+    calm = tuple(
+        i for i, line in enumerate(lines) if not _QUOTES.search(line) and not ALL.intersection(words(line))
+    )
+    return _Lines(lines, sizes, calm if sum(sizes[i] for i in calm) >= 12 else tuple(range(len(lines))))
+
+
+@lru_cache(maxsize=2048)
+def _about(passage: str, actor: str) -> tuple[int, ...]:
+    """Where the actor is spoken of."""
+    found = _lines(passage)
+    return tuple(i for i in found.usable if actor.casefold() in found.lines[i].casefold()) or found.usable
+
+
+def _told(passage: str, actor: str, dice: Dice) -> str:
+    """Up to four sentences or some thirty words, ending with one about the actor."""
+    found = _lines(passage)
+    end = dice.pick(_about(passage, actor))
+    chosen: list[int] = []
+    size = 0
+    for i in reversed([i for i in found.usable if i <= end]):
+        if chosen and (size + found.sizes[i] > 90 or len(chosen) == 4 or (len(chosen) >= 2 and size >= 30)):
             break
-        chosen.insert(0, lines[i])
-        if len(chosen) == 4 or (len(chosen) >= 2 and sum(len(c.split()) for c in chosen) >= 30):
-            break
-    if sum(len(c.split()) for c in chosen) < 8:  # the very start of a passage: go on where it goes on
-        chosen = [lines[i] for i in usable][: len(chosen) + 3]
-    return " ".join(" ".join(chosen).split()[:140])
+        chosen.insert(0, i)
+        size += found.sizes[i]
+    if size < 8:  # the very start of a passage: go on where it goes on
+        chosen = list(found.usable[: len(chosen) + 3])
+    return " ".join(" ".join(found.lines[i] for i in chosen).split()[:140])
 
 
 def _cleaning(fields: Fields, dice: Dice) -> dict[str, Any]:

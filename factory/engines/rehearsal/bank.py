@@ -17,7 +17,7 @@ _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 KINDS = ("leads", "lines", "tails", "rationales", "asides")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Phrase:
     """A template cut at its slots: odd pieces are slot names. `needs` are the slots in lower case."""
 
@@ -57,10 +57,11 @@ def phrases(label: str, kind: str) -> tuple[Phrase, ...]:
     return tuple(map(Phrase.parse, _files()[label][kind]))
 
 
-@lru_cache(maxsize=4096)
-def fitting(label: str, kind: str, have: frozenset[str]) -> tuple[Phrase, ...]:
-    """The phrases whose slots a scene can fill."""
-    return tuple(p for p in phrases(label, kind) if p.needs <= have)
+@lru_cache(maxsize=8192)
+def fitting(label: str, kind: str, have: frozenset[str], anchored: bool = False) -> tuple[Phrase, ...]:
+    """The phrases whose slots a scene can fill; `anchored`: those that have any, if there are such."""
+    fit = tuple(p for p in phrases(label, kind) if p.needs <= have)
+    return (tuple(p for p in fit if p.needs) or fit) if anchored else fit
 
 
 @cache
@@ -85,15 +86,21 @@ def revision() -> str:
     return digest.hexdigest()[:12]
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=16384)
 def recognise(text: str) -> str:
     """The label whose phrases share the most runs of two and three words with a text; neutral where none does."""
     votes: dict[str, float] = {}
     index = _index()
-    for run in _runs(_WORD.findall(text.lower())):
+    tokens = _WORD.findall(text.lower())
+    for run in (*map(" ".join, zip(tokens, tokens[1:], tokens[2:], strict=False)), *map(" ".join, zip(tokens, tokens[1:], strict=False))):
         for label, weight in index.get(run, ()):
-            votes[label] = votes.get(label, 0.0) + weight
+            votes[label] = total = votes.get(label, 0.0) + weight
+            if total >= _SURE:
+                return label
     return max(votes, key=lambda label: (votes[label], -LABELS.index(label))) if votes else NEUTRAL
+
+
+_SURE = 20.0  # five runs of three words that no other label has
 
 
 @cache
