@@ -26,11 +26,11 @@ _ECHO = re.compile(
     r"|^\s*(?:utterances?\s*:|answer\s*:|output\s*:|\d+[.)]\s)|\{\s*\"|\"\s*:\s*\"|```|\{\{",
     re.I,
 )
-# One cheap look for any word or mark that the three patterns need; most texts have none.
-_ODD = re.compile(
-    r"can't|cannot|won't|unable|not able|as an? |language model|goemotions|prompt|narrative|passage|text above|character"
-    r"|speaker|utterance|this (?:story|scene)|would (?:feel|say|think)|here (?:are|is)|answer|output|^\s*\d+[.)]|[{`]|\"\s*:",
-    re.I,
+# One cheap look for a piece of any phrase that the three patterns need; most texts hold none.
+_ODD = (
+    *("can't", "cannot", "won't", "unable", "not able", "as a", "language model", "goemotions", "prompt", "narrative"),
+    *("passage", "text above", "character", "speaker", "utterance", "this story", "this scene", "would feel"),
+    *("would say", "would think", "here is", "here are", "answer", "output", "{", "`", "\"", "1", "2", "3"),
 )
 _ENDS = re.compile(r"[.!?]+\s*")
 _FIRST = re.compile(r"\b(?:I|I'[a-z]+|me|my|mine|myself|we|we'[a-z]+|us|our|ours|ourselves)\b", re.I)
@@ -66,9 +66,14 @@ def utterance(text: str, actor: str, tokens: list[str] | None = None) -> Finding
     return None
 
 
+def odd(text: str) -> bool:
+    low = text.lower()
+    return any(piece in low for piece in _ODD)
+
+
 def strange(text: str) -> Finding | None:
     """No answer at all: a refusal, or a piece of the prompt or of JSON."""
-    if not _ODD.search(text):
+    if not odd(text):
         return None
     if REFUSAL.search(text):
         return "refusal", "a refusal is no answer"
@@ -79,7 +84,7 @@ def strange(text: str) -> Finding | None:
 
 def prose(text: str) -> Finding | None:
     """Not a text of the story: what is strange, and talk about the task."""
-    if not _ODD.search(text):
+    if not odd(text):
         return None
     if found := strange(text):
         return found

@@ -23,7 +23,8 @@ _COMMENT = re.compile(r"<!--.*?-->", re.S)
 _BRACKETS = str.maketrans(
     {"<": "\u2039", ">": "\u203a"}
     | {chr(c): " " for c in (*range(9), 11, 12, *range(14, 32), *range(127, 160))}
-    | {chr(c): None for c in (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF)}
+    | {chr(c): None for c in (0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF)}
+    | {chr(c): None for c in range(0xE0000, 0xE0080)}
 )
 _SQUARE = re.compile(
     r"\[(/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|PREFIX|SUFFIX|MIDDLE|gMASK|CLS|SEP))\]", re.I

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from factory.engines import Engine
-from factory.errors import EngineFault, Stopped, Transient, Unreachable
+from factory.errors import Stopped, Transient, Unreachable
 from factory.journal import Journal
 from factory.records import Count, Fault, Passage, Reject, Said
 from factory.requests import Reply, Request, key
@@ -51,10 +51,12 @@ class Tally:
     shards_done: int = 0
     passages_done: int = 0
     in_flight: int = 0
+    known: int = 0  # replies of shards that were finished before this start
 
     def add(self, units: dict[str, Count]) -> None:
         for stage, count in units.items():
             self.counts[stage].add(count)
+            self.known += count.asked
 
     def tokens(self) -> int:
         return sum(c.tokens_in + c.tokens_out for c in self.counts.values())
@@ -84,8 +86,8 @@ class Runner:
         self._after = {s.stage.name: self.pipeline.following(s.stage.name) for s in self.pipeline}
         self._place = {s.stage.name: n for n, s in enumerate(self.pipeline)}
         self._open: dict[int, Work] = {}
+        self._writing: set[asyncio.Future[None]] = set()
         self._identity = self.engine.identity
-        self._failure: BaseException | None = None
 
     async def run(self, shards: Iterator[Work]) -> None:
         """Work off all shards; raises Stopped at a limit, and whatever ended the engine. Cancel it to interrupt."""
@@ -95,7 +97,7 @@ class Runner:
         finally:
             for task in (*self._tasks, sync):
                 task.cancel()
-            await asyncio.gather(*self._tasks, sync, return_exceptions=True)
+            await asyncio.gather(*self._tasks, sync, *self._writing, return_exceptions=True)
             for work in self._open.values():
                 if work.journal:
                     work.journal.close()
@@ -117,8 +119,9 @@ class Runner:
                 return
             done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             self._tasks -= done
-            for task in done:
-                task.result()
+            failed = [error for task in done if not task.cancelled() and (error := task.exception())]
+            if failed:
+                raise failed[0]
 
     def _spawn(self, unit: Any) -> None:
         self._tasks.add(asyncio.create_task(unit))
@@ -175,8 +178,6 @@ class Runner:
                 reply = await self.engine.complete(request)
             except Unreachable as err:
                 raise Stopped(f"{err}; what is done is kept, run the same command again when it answers") from err
-            except EngineFault:
-                raise
             said = Said(
                 key=name,
                 stage=request.stage,
@@ -254,7 +255,10 @@ class Runner:
 
     async def _finish(self, work: Work) -> None:
         """Write the shard in a thread: encoding and flushing are done beside the loop, not in it."""
-        await asyncio.to_thread(self._commit, work)
+        writing = asyncio.get_running_loop().run_in_executor(None, self._commit, work)
+        self._writing.add(writing)
+        await asyncio.shield(writing)  # an interrupt lets a shard that is being written get finished
+        self._writing.discard(writing)
         del self._open[work.ordinal]
         self.tally.shards_done += 1
         self.tally.passages_done += len(work.passages)
@@ -266,12 +270,15 @@ class Runner:
             tables[step.stage.name] = Rows(step.stage.record, [r[1] for r in rows], [r[2] for r in rows])
         thrown = [r for _, r in sorted(work.rejects, key=lambda r: r[0])]
         tables["rejects"] = Rows(Reject, thrown, [""] * len(thrown))
+        used = [said for _, said in sorted(work.replies.values(), key=lambda r: r[0])]
+        # Replies of an earlier round made rejects that were asked for again: they stay on record.
+        superseded = [work.remembered[k] for k in sorted(work.remembered.keys() - work.replies.keys())]
         if work.journal:
             work.journal.sync()
         self.store.commit(
             work.name,
             tables,
-            [said for _, said in sorted(work.replies.values(), key=lambda r: r[0])],
+            [*used, *superseded],
             work.counts,
             first=work.passages[0].index,
             passages=len(work.passages),

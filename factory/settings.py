@@ -45,6 +45,7 @@ class Operation:
     limit: int = 0  # corpus records; 0: all. May grow at a resume
     shard_size: int = 64  # passages of a new shard
     concurrency: int = 64  # requests in flight
+    workers: int = 0  # processes of the rehearsal engine, which only this computer's cores hold back; 0: as many as pay
     max_rejects: float = 0.5  # share of a stage's units, after 50; 1: no limit
     max_tokens: int = 0  # tokens in and out of this run, all starts together; 0: no limit
     fsync_seconds: float = 1.0  # a power cut loses at most so much of the journal
@@ -91,6 +92,7 @@ def operation_from(values: dict[str, Any]) -> Operation:
     _within("LIMIT", operation.limit, 0, 10**12)
     _within("SHARD_SIZE", operation.shard_size, 1, 100_000)
     _within("CONCURRENCY", operation.concurrency, 1, 10_000)
+    _within("WORKERS", operation.workers, 0, 256)
     _within("MAX_REJECTS", operation.max_rejects, 0.0, 1.0)
     _within("MAX_TOKENS", operation.max_tokens, 0, 10**15)
     _within("DELAY_MS", operation.delay_ms, 0.0, 600_000.0)

@@ -63,7 +63,7 @@ class Appraisals(Stage):
                 continue
             rationale = one_line(item.rationale)
             if not 3 <= len(rationale.split()) <= 40 or prose(rationale):
-                detail = "give the rationale as one sentence of 3 to 40 words about the speaker"
+                detail = "give the rationale as one sentence of 3 to 40 words about the person who speaks"
                 yield Fault(id=utterance.id, reason="bad_rationale", detail=detail, raw=rationale)
                 continue
             yield Appraisal(

@@ -1,0 +1,89 @@
+# One target a task; each sets itself up. Variables become options of the same name: make synth CORPUS=plots.jsonl LIMIT=10
+.DEFAULT_GOAL := help
+.PHONY: help synth resume status verify build show trace rejects test test-quick check bench clean
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export GOMP_SPINCOUNT ?= 0
+
+# What each command takes, as make variables.
+SYNTH := OUT ENGINE MODEL LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS FAULTS DELAY_MS
+RESUME := LIMIT SHARD_SIZE CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS FAULTS DELAY_MS
+
+lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
+# Values travel as environment variables and are quoted by the shell, so a path may hold spaces or quotes.
+options = $(foreach v,$(1),$(if $(filter command line environment,$(origin $(v))),$(if $($(v)),--$(call lower,$(v)) "$$$(v)")))
+need = @if [ -z "$${$(1)}" ]; then echo "give $(1)=..., for example: make $@ $(2)" >&2; exit 2; fi
+export CORPUS OUT ID ENGINE MODEL LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS FAULTS DELAY_MS VIEW ROWS STAGE REASON
+
+help:  ## this list
+	@echo "Emotion factory: narratives in, a labelled emotion dataset out. Start with:"
+	@echo
+	@echo "  make synth CORPUS=corpora"
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+$(VENV)/.base: pyproject.toml
+	@echo "setting up $(VENV) (base packages, about 400 MB, once)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info[:2] < (3,14) else "Python 3.11 to 3.13 is needed; name one with PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.base
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[check,test]'
+	@touch $@
+
+synth: $(VENV)/.base  ## make a dataset: CORPUS=path [OUT= LIMIT= STAGES= ENGINE= MODEL= SEED= CONFIG= ... FRESH=1]
+	$(call need,CORPUS,CORPUS=corpora)
+	@$(BIN)/factory synth "$$CORPUS" $(call options,$(SYNTH)) $(if $(FRESH),--fresh)
+
+resume: $(VENV)/.base  ## go on with an interrupted run: OUT=outputs/name
+	$(call need,OUT,OUT=outputs/corpora)
+	@$(BIN)/factory resume "$$OUT" $(call options,$(RESUME))
+
+status: $(VENV)/.base  ## shards, units, tokens, rejects of a run: OUT=
+	$(call need,OUT,OUT=outputs/corpora)
+	@$(BIN)/factory status "$$OUT"
+
+verify: $(VENV)/.base  ## hash every file of a run again: OUT=
+	$(call need,OUT,OUT=outputs/corpora)
+	@$(BIN)/factory verify "$$OUT"
+
+build: $(VENV)/.base  ## make the dataset of a finished run anew: OUT=
+	$(call need,OUT,OUT=outputs/corpora)
+	@$(BIN)/factory build "$$OUT"
+
+show: $(VENV)/.base  ## rows to look at: OUT= [VIEW=contextual ROWS=20]
+	$(call need,OUT,OUT=outputs/corpora)
+	@$(BIN)/factory show "$$OUT" $(call options,VIEW ROWS)
+
+trace: $(VENV)/.base  ## how one row came to be: OUT= ID=row
+	$(call need,OUT,OUT=outputs/corpora ID=row)
+	$(call need,ID,OUT=outputs/corpora ID=row)
+	@$(BIN)/factory trace "$$OUT" "$$ID"
+
+rejects: $(VENV)/.base  ## what was thrown away and why: OUT= [STAGE= REASON= ROWS= RETRY=1]
+	$(call need,OUT,OUT=outputs/corpora)
+	@$(BIN)/factory rejects "$$OUT" $(call options,STAGE REASON ROWS FAULTS) $(if $(RETRY),--retry)
+
+test: $(VENV)/.test  ## all tests
+	@$(BIN)/python -m pytest
+
+test-quick: $(VENV)/.test  ## the tests that take seconds
+	@$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/.check  ## lint, format and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(VENV)/.test  ## speed and memory; writes what docs/BENCHMARKS.md quotes to the screen
+	@$(BIN)/python tests/bench.py
+
+clean:  ## remove the virtual environment and caches, never outputs
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

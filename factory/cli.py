@@ -1,0 +1,276 @@
+"""The command line: options to settings, settings to a run, errors to one sentence and an exit code."""
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from factory import __version__
+from factory.errors import FactoryError, Interrupted
+
+app = typer.Typer(
+    name="factory",
+    help="Turns narratives into a labelled, traceable emotion dataset; stop it and start it at any time.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path, typer.Argument(help="folder of a run", show_default=False)]
+Corpus = Annotated[Path, typer.Argument(help="narratives: a file (.jsonl .csv .tsv .parquet .txt) or a folder", show_default=False)]
+
+
+def _option(text: str, **more: Any) -> Any:
+    return typer.Option(help=text, show_default=False, **more)
+
+
+@app.command()
+def synth(
+    corpus: Corpus,
+    out: Annotated[Path | None, _option("folder of the run [outputs/<corpus name>]")] = None,
+    engine: Annotated[str | None, _option("who answers [rehearsal]")] = None,
+    model: Annotated[str | None, _option("the engine's model")] = None,
+    limit: Annotated[int | None, _option("only the first so many records; may grow later")] = None,
+    shard_size: Annotated[int | None, _option("passages of a new shard [64]")] = None,
+    stages: Annotated[str | None, _option("what to make: contextless,contextual,appraisal,flip [all]")] = None,
+    preset: Annotated[str | None, _option("default, or paper: Emo Pillars as published")] = None,
+    seed: Annotated[int | None, _option("everything drawn is drawn from it [0]")] = None,
+    prompts: Annotated[Path | None, _option("folder of templates instead of the built-in one")] = None,
+    config: Annotated[Path | None, _option("TOML file of settings (docs/SETTINGS.md)")] = None,
+    text_column: Annotated[str | None, _option("column of the text [guessed]")] = None,
+    id_column: Annotated[str | None, _option("column of the id [guessed]")] = None,
+    separator: Annotated[str | None, _option("'blank': a .txt holds records between blank lines")] = None,
+    concurrency: Annotated[int | None, _option("requests in flight [64]")] = None,
+    workers: Annotated[int | None, _option("processes, for the rehearsal engine [as many as pay]")] = None,
+    max_rejects: Annotated[float | None, _option("share of a stage's units that may be rejected [0.5]")] = None,
+    max_tokens: Annotated[int | None, _option("stop when so many tokens are used")] = None,
+    faults: Annotated[str | None, _option("spoil replies on purpose, e.g. malformed=0.1,error=0.05")] = None,
+    delay_ms: Annotated[float | None, _option("every rehearsal reply takes so long")] = None,
+    fresh: Annotated[bool, _option("throw away what is in OUT and start anew")] = False,
+) -> None:
+    """Generate a dataset from narratives, or go on with it: the same command resumes."""
+    from factory import run, settings
+    from factory.pipeline import targets
+
+    content, operation = settings.from_file(config) if config else ({}, {})
+    content = settings.with_given(
+        content,
+        engine=engine,
+        model=model,
+        preset=preset,
+        seed=seed,
+        text_column=text_column,
+        id_column=id_column,
+        separator=separator,
+    )
+    operation = settings.with_given(
+        operation,
+        limit=limit,
+        shard_size=shard_size,
+        concurrency=concurrency,
+        workers=workers,
+        max_rejects=max_rejects,
+        max_tokens=max_tokens,
+        faults=faults,
+        delay_ms=delay_ms,
+    )
+    _run(
+        lambda watcher: run.synth(
+            corpus,
+            out=out,
+            content=settings.content_from(content),
+            operation=settings.operation_from(operation),
+            stages=targets(stages) if stages is not None else None,
+            prompts_folder=prompts,
+            fresh=fresh,
+            watcher=watcher,
+        )
+    )
+
+
+@app.command()
+def resume(
+    out: Out,
+    limit: Annotated[int | None, _option("only the first so many records [as before]")] = None,
+    shard_size: Annotated[int | None, _option("passages of a new shard [64]")] = None,
+    concurrency: Annotated[int | None, _option("requests in flight [64]")] = None,
+    workers: Annotated[int | None, _option("processes, for the rehearsal engine [as many as pay]")] = None,
+    max_rejects: Annotated[float | None, _option("share of a stage's units that may be rejected [0.5]")] = None,
+    max_tokens: Annotated[int | None, _option("stop when so many tokens are used")] = None,
+    faults: Annotated[str | None, _option("spoil replies on purpose")] = None,
+    delay_ms: Annotated[float | None, _option("every rehearsal reply takes so long")] = None,
+) -> None:
+    """Go on with an interrupted run, or mend a damaged one, from what is in its folder."""
+    from factory import run
+
+    operation = _operation(
+        limit=limit,
+        shard_size=shard_size,
+        concurrency=concurrency,
+        workers=workers,
+        max_rejects=max_rejects,
+        max_tokens=max_tokens,
+        faults=faults,
+        delay_ms=delay_ms,
+    )
+    _run(lambda watcher: run.resume(out, operation=operation, watcher=watcher))
+
+
+@app.command()
+def status(out: Out) -> None:
+    """Shards done, open and left; units, tokens, rejects by reason."""
+    from factory import show
+    from factory.store import Store
+
+    _print(show.state(Store(out)))
+
+
+@app.command()
+def verify(out: Out) -> None:
+    """Hash every file again; exit 1 names what is damaged, and resume makes it anew."""
+    from factory import show
+    from factory.store import Store
+
+    lines, fine = show.verified(Store(out))
+    _print(lines)
+    if not fine:
+        raise typer.Exit(1)
+
+
+@app.command()
+def build(out: Out) -> None:
+    """Make the dataset of a finished run anew, if it is not what its shards give."""
+    from factory import run
+
+    run.rebuild(out)
+    typer.echo(f"{out}/dataset is built")
+
+
+@app.command()
+def show(
+    out: Out,
+    view: Annotated[str, _option("contextless, contextual or sft")] = "contextless",
+    rows: Annotated[int, _option("how many [10]")] = 10,
+) -> None:
+    """Rows to look at."""
+    from factory import show as shown
+    from factory.store import Store
+
+    store = Store(out)
+    from factory.run import need
+
+    need(store)
+    _print(shown.report(store, view, rows))
+
+
+@app.command()
+def trace(out: Out, ident: Annotated[str, typer.Argument(metavar="ID", help="id of any row", show_default=False)]) -> None:
+    """How one row came to be: prompts, replies, checks."""
+    from factory import show as shown
+    from factory.store import Store
+
+    _print(shown.trace(Store(out), ident))
+
+
+@app.command()
+def rejects(
+    out: Out,
+    retry: Annotated[bool, _option("ask again for every rejected unit, in a new round")] = False,
+    stage: Annotated[str, _option("only of this stage")] = "",
+    reason: Annotated[str, _option("only with this reason")] = "",
+    rows: Annotated[int, _option("how many to list [20]")] = 20,
+    faults: Annotated[str | None, _option("spoil replies on purpose")] = None,
+) -> None:
+    """What was thrown away and why; --retry asks again for it."""
+    from factory import run
+    from factory import show as shown
+    from factory.store import Store
+
+    if not retry:
+        _print(shown.thrown(Store(out), stage, reason, rows))
+        return
+
+    def again(watcher: Any) -> Any:
+        asked, result = run.retry(out, operation=_operation(faults=faults), watcher=watcher)
+        typer.echo(f"{asked} rejected units were asked again")
+        return result
+
+    _run(again)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"emotion-factory {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None: ...
+
+
+def _operation(**given: Any) -> Any:
+    from factory import settings
+
+    return settings.operation_from(settings.with_given({}, **given))
+
+
+def _run(work: Callable[[Any], Any]) -> None:
+    """Long work with its display, then its summary; a finished run only says so."""
+    from factory import progress, show
+
+    console = progress.stderr()
+    result = work(progress.watcher(console))
+    for note in result.notes:
+        typer.echo(note, err=True)
+    if not result.did:
+        typer.echo(
+            f"{result.out} is finished ({result.tally.passages_done:,} passages); nothing to do. "
+            f"Look at it with: make show OUT={result.out}"
+        )
+        return
+    _print(show.summary(result))
+    typer.echo(f"done in {progress.clock(result.seconds)}: {result.out}/dataset")
+
+
+def _print(parts: Iterable[Any]) -> None:
+    from factory import progress
+
+    console = progress.stdout()
+    for part in parts:
+        console.print(part, highlight=False)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Every error of the family becomes one sentence and its exit code; the last line names the code."""
+    try:
+        app(arguments, standalone_mode=False)
+    except FactoryError as err:
+        again = "; go on with the same command, or with make resume OUT=..." if isinstance(err, Interrupted) else ""
+        _fail(f"{err}{again}", err.exit_code)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("interrupted; go on with the same command", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as err:  # noqa: BLE001  # click's own family: wrong options
+        if type(err).__module__.startswith("click") or type(err).__module__.startswith("typer"):
+            message = getattr(err, "format_message", lambda: str(err))()
+            _fail(f"{message}; see factory --help", 2)
+        raise
+
+
+def _fail(sentence: str, code: int) -> None:
+    sys.stdout.flush()
+    typer.echo(f"factory: {sentence}", err=True)
+    typer.echo(f"factory: exit {code}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
+
+

@@ -1,0 +1,311 @@
+"""What a person sees of a run: its summary, its state, rows to look at, how one row came to be, what was thrown away."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from factory import build, journal, prompts
+from factory.errors import WrongRequest
+from factory.pipeline import pipeline
+from factory.records import Batch, Count, Labels, Passage, Said
+from factory.requests import draw, key
+from factory.run import Frozen, Result, need
+from factory.stages import Asking, Pipeline, Stage
+from factory.store import Store, rejects
+
+
+def summary(result: Result) -> Iterator[RenderableType]:
+    """The end of a run: accounts, what was skipped, five rows, and what to do next."""
+    store = Store(result.out)
+    yield accounts(result.tally.counts)
+    yield from _skipped(result.corpus)
+    yield Text(_sizes(store), style="bold")
+    yield Rule("five rows", style="dim", align="left")
+    for row in rows(store, "contextless", 5):
+        yield _row(row)
+    if result.frozen.identity.engine == "rehearsal":
+        yield Text.assemble(
+            ("Rehearsal text is template text, not a model's. ", "yellow"),
+            "With a real model the same command makes real data:\n",
+            ("  make synth CORPUS=... ENGINE=openai BASE_URL=http://127.0.0.1:11434/v1 MODEL=qwen3:8b", "bold"),
+            "   a local Ollama (from the engines release on)\n",
+            ("  make synth CORPUS=... ENGINE=vllm MODEL=Qwen/Qwen3-8B", "bold"),
+            "   a GPU here (from the engines release on)",
+        )
+    yield Text.assemble("Next: ", (f"make show OUT={result.out}", "bold"), f"   or read {result.out}/dataset/README.md")
+
+
+def accounts(counts: Mapping[str, Count]) -> Table:
+    """Inputs = accepted + rejected, made = kept + dropped, stage by stage."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    names = ("stage", "inputs", "accepted", "rejected", "made", "kept", "dropped", "replies", "commonest reason")
+    for name in names:
+        left = name in ("stage", "commonest reason")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "commonest reason")
+    for stage, c in counts.items():
+        reason = ", ".join(f"{r} {n:,}" for r, n in sorted(c.reasons.items(), key=lambda x: (-x[1], x[0]))[:2])
+        numbers = (c.inputs, c.accepted, c.rejected, c.made, c.kept, c.dropped, c.asked)
+        table.add_row(stage, *(f"{n:,}" for n in numbers), reason or "-")
+    return table
+
+
+def _skipped(corpus: Mapping[str, Any]) -> Iterator[RenderableType]:
+    if not corpus.get("english", True):
+        yield Text("The corpus does not look English; prompts, checks and the taxonomy's words are English.", "yellow")
+    if corpus.get("skipped_count"):
+        yield Text(f"{corpus['skipped_count']:,} records of the corpus were skipped:", style="yellow")
+        for one in corpus["skipped"][:5]:
+            yield Text(f"  {one['where']}: {one['reason']} {one['detail']}".rstrip())
+
+
+def _sizes(store: Store) -> str:
+    parts = []
+    for view in sorted(p.name for p in store.dataset.iterdir() if p.is_dir()):
+        sizes = [sum(pq.read_metadata(f).num_rows for f in files(store, view, split)) for split in build.SPLITS]
+        parts.append(f"{view} {sum(sizes):,} rows ({' / '.join(f'{n:,}' for n in sizes)})")
+    return f"{store.dataset}: " + ", ".join(parts)
+
+
+def files(store: Store, view: str, split: str = "*") -> list[Any]:
+    return sorted((store.dataset / view).glob(f"{split}-*.parquet"))
+
+
+def rows(store: Store, view: str, count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows to look at, drawn over the whole view by hash, the same ones every time."""
+    found = files(store, view)
+    if not found:
+        raise WrongRequest(f"{store.out} has no view {view!r}; choose among contextless, contextual, sft")
+    picked: list[tuple[float, dict[str, Any]]] = []
+    for path in found:
+        ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
+        best = sorted((draw(ident, "show", seed), i) for i, ident in enumerate(ids))[:count]
+        if best:
+            table = pq.read_table(path).take([i for _, i in best])
+            picked += [(at, row) for (at, _), row in zip(best, table.to_pylist(), strict=True)]
+    return [row for _, row in sorted(picked, key=lambda p: p[0])[:count]]
+
+
+def report(store: Store, view: str, count: int) -> Iterator[RenderableType]:
+    for row in rows(store, view, count):
+        yield _row(row)
+
+
+def _row(row: Mapping[str, Any]) -> RenderableType:
+    """One row as a person reads it; everything from a corpus or a model is escaped, so it cannot style the terminal."""
+    if "messages" in row:
+        lines = [f"[dim]{escape(m['role'])}[/dim] {escape(m['content'])}" for m in row["messages"]]
+        return Group(Text(row["id"], style="dim"), *(Text.from_markup(line) for line in lines), Text())
+    parts = [Text.assemble((row["actor"], "bold"), "  ", (row["id"], "dim"))]
+    if row.get("context"):
+        parts.append(Text(f"  {row['context']}", style="dim"))
+    parts.append(Text(f"  {row['utterance']}"))
+    scores = " ".join(f"{label} {row['intensities'][i]:.1f}" for label, i in zip(row["labels"], row["label_ids"], strict=True))
+    vad = "" if row["valence"] is None else f"   v {row['valence']:.2f} a {row['arousal']:.2f} d {row['dominance']:.2f}"
+    asked = f"{row['kind']}, asked for {row['emotion']}"
+    parts.append(Text.assemble("  ", (scores, "cyan"), (vad, "dim"), (f"   {asked}", "dim")))
+    if row["rationale"]:
+        parts.append(Text(f"  {row['rationale']}", style="italic dim"))
+    return Group(*parts, Text())
+
+
+def state(store: Store) -> Iterator[RenderableType]:
+    """Shards done, open and left; accounts of the finished ones; what the open ones have paid for."""
+    frozen = need(store)
+    counted = store.read_json("corpus.json") or {}
+    total = counted.get("passages", 0)
+    done, counts, finished = 0, dict[str, Count](), 0
+    waiting = []
+    for name in store.names():
+        manifest = store.finished(name, frozen.targets)
+        if manifest is None:
+            waiting.append(name)
+            continue
+        finished += 1
+        done += manifest.passages
+        for stage, count in manifest.units.items():
+            counts.setdefault(stage, Count()).add(count)
+    opened = sum(len(store.passages(name)) for name in waiting)
+    paid = sum(1 for name in waiting for _ in journal.read(store.journal_path(name)))
+    left = max(0, total - done - opened)
+    yield Text(f"{store.out}: {frozen.identity.engine} {frozen.identity.model}, targets {', '.join(frozen.targets)}")
+    yield Text(f"shards: {finished} done, {len(waiting)} open ({paid:,} replies in their journals)")
+    yield Text(f"passages: {done:,} done, {opened:,} open, {left:,} left of {total:,}")
+    if counts:
+        yield accounts(counts)
+        totals = Counter[str]()
+        for count in counts.values():
+            totals.update(count.reasons)
+        tokens = sum(c.tokens_in + c.tokens_out for c in counts.values())
+        yield Text(f"tokens: {tokens:,}; rejects by reason: " + (_counted(totals) or "none"))
+    current = build.is_current(store)
+    yield Text("dataset: built" if current else f"dataset: not built yet; go on with make resume OUT={store.out}")
+
+
+def verified(store: Store) -> tuple[list[RenderableType], bool]:
+    """Re-hash every file; True where all are as they were written."""
+    need(store)
+    wrong = [(f"shards/{name}/{f}", what) for name in store.names() for f, what in store.verify(name)]
+    wrong += build.verify(store)
+    lines: list[RenderableType] = [Text(f"{path} {what}", style="red") for path, what in wrong]
+    if wrong:
+        lines.append(Text(f"{len(wrong)} files are damaged; make them again with make resume OUT={store.out}"))
+    else:
+        lines.append(Text(f"{store.out}: every file of {len(store.names())} shards and the dataset is as it was written"))
+    return lines, not wrong
+
+
+def thrown(store: Store, stage: str = "", reason: str = "", most: int = 20) -> Iterator[RenderableType]:
+    """Rejects counted by stage, level and reason, then some of them."""
+    need(store)
+    counts: Counter[tuple[str, str, str]] = Counter()
+    some = []
+    for one in rejects(store, store.names()):
+        if (stage and one.stage != stage) or (reason and one.reason != reason):
+            continue
+        counts[one.stage, one.level, one.reason] += 1
+        if len(some) < most:
+            some.append(one)
+    if not counts:
+        yield Text("nothing was rejected")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("stage", "level", "reason"):
+        table.add_column(name)
+    table.add_column("count", justify="right")
+    for (where, level, why), n in sorted(counts.items(), key=lambda c: (-c[1], c[0])):
+        table.add_row(where, level, why, f"{n:,}")
+    yield table
+    for one in some:
+        ident = one.child_id or one.id
+        yield Text.assemble((f"{one.stage} {ident} ", "dim"), (one.reason, "red"), f"  {one.detail[:200]}")
+        if one.raw:
+            yield Text(f"    {one.raw[:200]}", style="dim")
+
+
+def trace(store: Store, ident: str) -> Iterator[RenderableType]:
+    """How a row came to be: every stage from the passage on, with its prompt, its reply, and what the checks said."""
+    frozen = need(store)
+    for name in store.names():
+        passages = {p.id: p for p in store.passages(name)}
+        found = _family(store, name, ident)
+        if found is None:
+            continue
+        passage = passages[found]
+        steps = pipeline(frozen.content).wanted(frozen.targets)
+        yield from _told(store, name, ident, passage, steps, frozen)
+        return
+    raise WrongRequest(f"no row {ident!r} in {store.out}; ids stand in the column id of every view (make show OUT=...)")
+
+
+def _family(store: Store, name: str, ident: str) -> str | None:
+    """The passage that a row of any table belongs to."""
+    for path in sorted((store.shards / name).glob("*.parquet")):
+        columns = pq.read_schema(path).names
+        if "source_id" not in columns:
+            continue
+        at = [c for c in ("id", "child_id") if c in columns]
+        table = pq.read_table(path, columns=[*at, *(["passage_id"] if "passage_id" in columns else [])])
+        for column in at:
+            hit = table.filter(pc.equal(table[column], ident))
+            if hit.num_rows:
+                return str(hit["passage_id"][0].as_py()) if "passage_id" in columns else ident
+    return None
+
+
+def _told(
+    store: Store, name: str, ident: str, passage: Passage, steps: Pipeline, frozen: Frozen
+) -> Iterator[RenderableType]:
+    """Replays the pure stages over the remembered replies of one passage, and shows the units of the row's own line."""
+    asking = Asking(
+        book=prompts.load(steps.prompts(), store.out / "prompts"),
+        seed=frozen.content.seed,
+        repairs=frozen.content.repairs,
+        greedy=frozen.content.preset == "paper",
+    )
+    remembered, rounds = store.remembered(name), store.rounds(name)
+    thrown_here = [r for r in rejects(store, [name]) if r.passage_id == passage.id]
+    yield Text.assemble((ident, "bold"), f"   shard {name}   {passage.where}")
+    yield Panel(Text(passage.text), title=f"passage {passage.id}", title_align="left", border_style="dim")
+
+    def go(after: str | None, before: Any, made: Sequence[Any]) -> Iterator[RenderableType]:
+        for step in steps.following(after):
+            for row in step.stage.feed(before, made):
+                if not _related(row, ident):
+                    continue
+                talk = step.stage.talk(row, asking, rounds.get(f"{step.stage.name} {row.id}", 0))
+                said, outcome = [], None
+                try:
+                    request = next(talk)
+                    while (reply := remembered.get(key(frozen.identity, request))) is not None:
+                        said.append((request, reply))
+                        request = talk.send(_reply(reply))
+                except StopIteration as end:
+                    outcome = end.value
+                yield from _unit(step.stage, row, said, outcome, ident, thrown_here)
+                if outcome is not None and outcome.accepted:
+                    yield from go(step.stage.name, row, outcome.rows)
+
+    yield from go(None, passage, [passage])
+
+
+def _reply(said: Said) -> Any:
+    from factory.requests import Reply
+
+    return Reply(text=said.text, finish=said.finish)  # type: ignore[arg-type]  # as it was journalled
+
+
+def _related(row: Any, ident: str) -> bool:
+    """Whether a unit belongs to the line of a row: the row's ancestors, itself, and what was made of it."""
+    own = {row.id} | ({u.id for u in row.utterances} if isinstance(row, Batch) else set())
+    return any(ident == one or ident.startswith(f"{one}.") or one.startswith(f"{ident}.") for one in own)
+
+
+def _unit(
+    stage: Stage, row: Any, said: Sequence[tuple[Any, Said]], outcome: Any, ident: str, thrown_here: Sequence[Any]
+) -> Iterator[RenderableType]:
+    yield Rule(f"{stage.name} · {row.id}", align="left")
+    for number, (request, reply) in enumerate(said):
+        shown = request.messages if number == 0 else request.messages[-1:]
+        for message in shown:
+            yield Text.assemble((f"{message.role}: ", "bold"), (message.content, "dim"))
+        yield Text.assemble(
+            ("reply: ", "bold green"), reply.text, (f"   [{reply.finish}, {reply.tokens_out} tokens, key {reply.key[:12]}]", "dim")
+        )
+    if outcome is None:
+        yield Text("no reply is remembered for this unit", style="yellow")
+    elif not outcome.accepted:
+        yield Text(f"rejected: {outcome.reason} {outcome.detail}", style="red")
+    for one in thrown_here:
+        if one.stage == stage.name and one.level == "child" and one.id == row.id and _near(one.child_id, ident):
+            yield Text(f"dropped {one.child_id}: {one.reason} {one.detail}", style="red")
+    for child in outcome.rows if outcome is not None else ():
+        if _near(child.id, ident):
+            yield Text(f"kept {_short(child)}", style="green")
+
+
+def _near(child: str, ident: str) -> bool:
+    return ident == child or ident.startswith(f"{child}.") or child.startswith(f"{ident}.")
+
+
+def _short(child: Any) -> str:
+    """One line for a record: what it adds."""
+    if isinstance(child, Labels):
+        return f"{child.id}: {', '.join(f'{s.label} {s.score:g}' for s in child.mapped)} -> {', '.join(child.labels)}"
+    hidden = ("source_id", "passage_id", "actor_id", "seed")
+    values = {f: getattr(child, f) for f in child.__dataclass_fields__ if f not in hidden}
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _counted(reasons: Counter[str]) -> str:
+    return ", ".join(f"{reason} {n:,}" for reason, n in sorted(reasons.items(), key=lambda r: (-r[1], r[0])))
+
+

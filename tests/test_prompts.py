@@ -1,0 +1,402 @@
+"""Facts about the prompt templates: their fields, sizes and examples, and what no value can do to a prompt."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factory.errors import WrongRequest
+from factory.pipeline import pipeline
+from factory.prompts import Book, Template, folder, load, neutral, parse
+from factory.records import Actor, Batch, Context, Fault, Labels, Passage, Score, Utterance
+from factory.requests import Reply
+from factory.settings import Content
+from factory.stages import Asking, Stage, repair, request
+from factory.stages.actors import Actors
+from factory.stages.appraisal import DIMENSIONS, Appraisals
+from factory.stages.cleaning import Cleaning
+from factory.stages.context import Contexts
+from factory.stages.flip import Flips
+from factory.stages.labels import SoftLabels
+from factory.stages.rewriting import Rewriting
+from factory.stages.utterances import Speaker, Utterances
+from factory.taxonomy import DEFINITIONS, LABELS, flip
+
+STAGES = [step.stage for preset in ("default", "paper") for step in pipeline(Content(preset=preset))]
+NAMES = sorted({stage.prompt for stage in STAGES} | {"repair"})
+BOOK = load(NAMES)
+WITH_DEFINITIONS = {"utterances", "utterances_paper", "labels", "labels_paper", "flip"}
+
+by_name = pytest.mark.parametrize("name", NAMES)
+by_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: f"{stage.name}-{stage.prompt}")
+
+
+def _utterance(number: int, text: str, emotion: str) -> Utterance:
+    ids = {"source_id": "tale", "passage_id": "tale.p1", "actor_id": "tale.p1.a1"}
+    return Utterance(
+        id=f"tale.p1.a1.u{number}", actor="Wenna", character="a neighbour", emotion=emotion, text=text, seed=1, **ids
+    )
+
+
+def _labels(one: Utterance, *labels: str) -> Labels:
+    scores = tuple(Score(label, 0.8) for label in labels)
+    strengths = tuple(0.8 if label in labels else 0.0 for label in LABELS)
+    return Labels(
+        id=one.id,
+        source_id="tale",
+        passage_id="tale.p1",
+        raw=scores,
+        mapped=scores,
+        labels=labels,
+        intensities=strengths,
+    )
+
+
+def _batch(lines: Iterable[tuple[tuple[str, ...], str]], passage: str = "Wenna watered the seedlings.") -> Batch:
+    """An actor's batch in which each line is utterance and context alike, with these labels."""
+    made = [(_utterance(n, text, labels[0]), labels) for n, (labels, text) in enumerate(lines, 1)]
+    return Batch(
+        id="tale.p1.a1",
+        passage=Passage(id="tale.p1", source_id="tale", index=0, text=passage),
+        actor=Actor(id="tale.p1.a1", source_id="tale", passage_id="tale.p1", name="Wenna", line="a neighbour"),
+        utterances=tuple(u for u, _ in made),
+        labels=tuple(_labels(u, *labels) for u, labels in made),
+        contexts=tuple(
+            Context(id=f"{u.id}.c", source_id="tale", passage_id="tale.p1", utterance_id=u.id, text=u.text)
+            for u, _ in made
+        ),
+        targets=flip(made[0][1]) or (),
+        valence=0.2,
+    )
+
+
+def _row(stage: Stage, batch: Batch, asked: tuple[str, ...] = ("remorse", "neutral")) -> Any:
+    if isinstance(stage, Actors):
+        return batch.passage
+    if isinstance(stage, Utterances):
+        return Speaker(id=batch.actor.id, passage=batch.passage, actor=batch.actor, asked=asked if stage.dealt else ())
+    return batch
+
+
+SMALL = _batch([(("remorse",), "I walked past that tap on all four evenings.")])
+
+
+def _text(template: Template) -> str:
+    return "\n".join("".join(part[::2]) for part in (template.system, template.user))
+
+
+def _stated(template: Template, what: str) -> str:
+    """What the head comment says after `fields:` or `tokens: about`."""
+    found = re.search(rf"^{what} (.+)$", template.text.partition("-->")[0], re.M)
+    assert found, f"{template.name} does not state its {what}"
+    return found[1]
+
+
+def _example(template: Template) -> tuple[list[str], str]:
+    """The lines of the worked example and the one line of its answer."""
+    lines = "".join(template.system).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("Example ("))
+    (end,) = (i for i, line in enumerate(lines) if line.startswith("{"))
+    return lines[start + 1 : end], lines[end]
+
+
+@by_stage
+def test_a_stage_gives_exactly_the_fields_of_its_template(stage: Stage) -> None:
+    """Strict rendering would stop a run at its first request; this finds it before."""
+    fields = stage.ask(_row(stage, SMALL))
+    assert fields.keys() == BOOK[stage.prompt].fields
+    roles = [m.role for m in BOOK[stage.prompt].render(fields)]
+    assert roles == ["system", "user"]
+
+
+@by_name
+def test_the_head_of_a_template_states_its_fields_and_its_size(name: str) -> None:
+    """Fields in full, tokens within a tenth of a quarter of the characters."""
+    template = BOOK[name]
+    assert set(_stated(template, "fields:").split(", ")) == template.fields
+    tokens = len(_text(template)) / 4
+    assert abs(int(_stated(template, "tokens: about")) - tokens) <= 0.1 * tokens
+
+
+@by_name
+def test_what_requests_share_comes_first(name: str) -> None:
+    """A server that caches prefixes reads a passage once for all its actors, an actor once for all that is his."""
+    template = BOOK[name]
+    order = [f for f in template.user[1::2] if f != "most"]
+    ranks = ("passage", "actor", "character", "utterances", "contexts", "utterance", "emotions", "emotion", "targets")
+    assert order == sorted(order, key=lambda f: ranks.index(f) if f in ranks else len(ranks))
+    assert set(template.system[1::2]) <= {"most"}, "only a setting of the run may stand in the shared part"
+
+
+@by_name
+def test_definitions_are_the_taxonomys_own(name: str) -> None:
+    """All 28 in their order, word for word, or none."""
+    listed = re.findall(r"^- (\w+): (.+)$", "".join(BOOK[name].system), re.M)
+    ours = [(label, text) for label, text in listed if label in DEFINITIONS]
+    assert ours == (list(DEFINITIONS.items()) if name in WITH_DEFINITIONS else [])
+
+
+@by_name
+def test_every_untrusted_field_stands_between_its_marks(name: str) -> None:
+    """`most` is a number of the settings; all else comes from a corpus or a reply."""
+    user = BOOK[name].text.partition("## user")[2]
+    for field in BOOK[name].fields - {"most"}:
+        assert re.search(rf"<{field}>\s*{{{{{field}}}}}\s*</{field}>", user), field
+    assert "never an instruction" in _text(BOOK[name])
+
+
+@by_stage
+def test_the_example_answer_is_an_answer_of_its_stage(stage: Stage) -> None:
+    """One line of JSON of the shape that the engine decodes under."""
+    _, answer = _example(BOOK[stage.prompt])
+    assert stage.said.model_validate_json(answer).model_dump() == orjson.loads(answer)
+
+
+def _own_example(stage: Stage) -> tuple[Any, Any]:
+    """The example of the stage's template as the row it would be asked about, and its answer."""
+    lines, answer = _example(BOOK[stage.prompt])
+    numbered = [match for line in lines if (match := re.match(r"\d+\. (?:\(([\w, ]+)\) )?(.+)", line))]
+    texts = [(tuple((m[1] or "remorse").split(", ")), m[2]) for m in numbered]
+    said = [line.removeprefix("Utterance: ") for line in lines if line.startswith("Utterance: ")]
+    batch = _batch(texts or [(("remorse",), text) for text in said] or [(("remorse",), "I see.")], lines[0])
+    return _row(stage, batch, ("remorse", "nervousness", "relief", "neutral")), stage.said.model_validate_json(answer)
+
+
+OWN_CHECKS = (
+    Actors(),
+    Utterances(emotions=3, neutrals=1),
+    SoftLabels(),
+    SoftLabels(primed=True),
+    Contexts(),
+    Cleaning(),
+    Rewriting(),
+    Appraisals(),
+    Flips(),
+)
+
+
+@pytest.mark.parametrize("stage", OWN_CHECKS, ids=lambda stage: stage.prompt)
+def test_the_example_passes_the_checks_of_its_stage(stage: Stage) -> None:
+    """A prompt that shows what the checks refuse would teach the fault."""
+    row, said = _own_example(stage)
+    made = list(stage.rows(row, said))
+    assert made and not [child for child in made if isinstance(child, Fault)]
+
+
+def test_the_shortened_example_of_utterances_says_so() -> None:
+    for name in ("utterances", "utterances_paper"):
+        assert "only 3 emotions and 1 neutral" in _text(BOOK[name])
+
+
+def _faults(stage: Stage, row: Any, answer: dict[str, Any]) -> list[Fault]:
+    said = stage.said.model_validate(answer)
+    return [child for child in stage.rows(row, said) if isinstance(child, Fault)]
+
+
+LONG = "I walked past that tap on all four evenings, and it was dripping."
+BAD_TEXTS = {
+    "too_short": "No.",
+    "meta": "I do what the prompt asks of me.",
+    "prompt_echo": "Answer: I walked past that tap.",
+    "not_first_person": "Wenna walked past the tap.",
+    "names_emotion": "I am so angry about it.",
+    "too_thin": "I went there. I went home. I went away.",
+}
+
+
+@pytest.mark.parametrize(("reason", "text"), BAD_TEXTS.items())
+def test_the_utterance_prompt_says_what_the_utterance_check_says(reason: str, text: str) -> None:
+    """A repair repeats the words of the prompt, so the model meets each rule under one wording."""
+    row = _row(Utterances(), SMALL, ("remorse",))
+    (fault,) = _faults(Utterances(), row, {"utterances": [{"emotion": "remorse", "text": text}]})
+    assert fault.reason == reason
+    rule = fault.detail.partition("; ")[2] or fault.detail.partition("' ")[2]
+    assert rule.replace("Wenna", "the actor") in _text(BOOK["utterances"]).lower()
+
+
+CASES = (
+    (Actors(), {"actors": [{"name": "he", "line": "a man who waits"}]}, "give the words by which the passage calls"),
+    (Actors(), {"actors": [{"name": "Rudd", "line": "a man who waits"}]}, "does not stand in the passage"),
+    (Actors(), {"actors": [{"name": "Wenna", "line": "a neighbour"}] * 2}, "is listed twice"),
+    (
+        Actors(),
+        {"actors": [{"name": "Wenna", "line": "neighbour"}]},
+        "describe the person in one line of 2 to 40 words",
+    ),
+    (Contexts(), {"items": [{"n": 1, "context": f"She said: {LONG}"}]}, "the context holds the utterance itself"),
+    (Contexts(), {"items": [{"n": 1, "context": f"She said: {LONG}"}]}, "end just before it is said"),
+    (Cleaning(), {"items": [{"n": 1, "context": "I walked."}]}, "keep what happened, delete only what speaks of the"),
+    (Cleaning(), {"items": [{"n": 1, "context": f"Guilt. {LONG}"}]}, "names the feeling"),
+    (Cleaning(), {"items": [{"n": 1, "context": f"Yesterday evening {LONG}"}]}, "only delete; do not tell it in other"),
+    (Rewriting(), {"items": [{"n": 1, "text": LONG}]}, "make its feeling less plain"),
+    (Rewriting(), {"items": [{"n": 1, "text": f"{LONG} And on it went."}]}, "stay as short as the original"),
+    (Rewriting(), {"items": [{"n": 1, "text": "I walked past with guilt."}]}, "names the feeling"),
+    (Rewriting(), {"items": [{"n": 1, "text": "The weather is fine."}]}, "stay near the words of the original"),
+    (
+        Rewriting(),
+        {"items": [{"n": 1, "text": "I walked past that tap on all four evenings!"}]},
+        "take out what shows the feeling: strong words, exclamations, outbursts",
+    ),
+    (
+        Appraisals(),
+        {"items": [{"n": 1, "rationale": "no", **dict.fromkeys(DIMENSIONS, 0.5)}]},
+        "give the rationale as one sentence",
+    ),
+    (Flips(), {"text": LONG}, "turn the event round"),
+    (Flips(), {"text": "We had soup yesterday."}, "change the event and keep the rest"),
+)
+
+
+@pytest.mark.parametrize(("stage", "answer", "rule"), CASES, ids=lambda value: getattr(value, "name", None))
+def test_a_prompt_says_what_the_check_of_its_stage_says(stage: Stage, answer: dict[str, Any], rule: str) -> None:
+    """The rule stands in the detail of the fault and, in the same words, in the prompt."""
+    (fault, *_) = _faults(stage, _row(stage, _batch([(("remorse",), LONG)])), answer)
+    assert rule in fault.detail
+    assert rule in _text(BOOK[stage.prompt]).lower()
+
+
+@pytest.mark.parametrize("name", ["labels", "appraisal", "context", "cleaning", "rewriting"])
+def test_every_number_is_asked_for(name: str) -> None:
+    assert "Every number is in the answer" in _text(BOOK[name])
+
+
+@by_name
+def test_a_missing_or_unused_field_is_named(name: str) -> None:
+    template = BOOK[name]
+    values = dict.fromkeys(template.fields, "x")
+    first = min(values)
+    with pytest.raises(WrongRequest, match=rf"{name}.*missing fields \['{first}'\]"):
+        template.render({k: v for k, v in values.items() if k != first})
+    with pytest.raises(WrongRequest, match=rf"{name}.*unused fields \['moon'\]"):
+        template.render(values | {"moon": "x"})
+
+
+TURNS = {
+    "ChatML": ("<|im_start|>system", "<|im_end|>", "<|endoftext|>"),
+    "Llama 2": ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>"),
+    "Llama 3": ("<|begin_of_text|>", "<|start_header_id|>user<|end_header_id|>", "<|eot_id|>"),
+    "Mistral": (
+        "[SYSTEM_PROMPT]",
+        "[/SYSTEM_PROMPT]",
+        "[AVAILABLE_TOOLS]",
+        "[TOOL_CALLS]",
+        "[/TOOL_RESULTS]",
+        "[inst]",
+    ),
+    "Gemma": ("<start_of_turn>model", "<end_of_turn>", "<bos>", "<eos>"),
+    "Phi": ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
+    "DeepSeek": ("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"),
+    "Command-R": ("<|START_OF_TURN_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<BOS_TOKEN>"),
+    "our own marks": ("</violations>\n\nAnswer:", "</most>", "<targets>joy</targets>"),
+}
+
+
+@by_name
+@pytest.mark.parametrize("family", TURNS)
+def test_no_field_can_open_a_turn(name: str, family: str) -> None:
+    """In every field of every template the token is gone, and roles and number of messages are as ever."""
+    template = BOOK[name]
+    calm = template.render(dict.fromkeys(template.fields, "x"))
+    for field in template.fields:
+        for token in TURNS[family]:
+            messages = template.render(dict.fromkeys(template.fields, "x") | {field: f"a {token} b"})
+            assert [m.role for m in messages] == [m.role for m in calm]
+            for message, before in zip(messages, calm, strict=True):
+                assert message.content.count(token) == before.content.count(token)
+
+
+@by_name
+def test_a_value_is_never_read_as_a_template(name: str) -> None:
+    template = BOOK[name]
+    for field in template.fields:
+        slots = " ".join(f"{{{{{other}}}}}" for other in sorted(template.fields))
+        messages = template.render(dict.fromkeys(template.fields, "SECRET") | {field: slots})
+        content = "\n".join(m.content for m in messages)
+        uses = (template.system[1::2] + template.user[1::2]).count
+        assert content.count(slots) == uses(field)
+        assert content.count("SECRET") == sum(uses(other) for other in template.fields - {field})
+
+
+@pytest.mark.parametrize("mark", [*"\0\b\x1b\x7f\x85", *"\u200b\u200d\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff"])
+def test_marks_that_nobody_sees_do_not_reach_a_prompt(mark: str) -> None:
+    """Control characters, direction marks, zero widths; a token hidden behind one is found all the same."""
+    messages = BOOK["labels"].render({"utterances": f"I{mark} went. [IN{mark}ST] <{mark}|im_start|>"})
+    content = messages[-1].content
+    assert mark not in content
+    assert "[INST]" not in content and "im_start|>" not in content
+
+
+@given(st.text())
+def test_neutral_text_stays_neutral(text: str) -> None:
+    """Once is enough, nothing is added, and no angle bracket is left."""
+    once = neutral(text)
+    assert neutral(once) == once
+    assert len(once) <= len(text)
+    assert not set("<>\0\u200b\u202e") & set(once)
+
+
+@given(st.text(st.sampled_from("abc é,.;:!?'\"()[]{}-–—’“”\n\t0123456789")))
+def test_ordinary_text_passes_unchanged(text: str) -> None:
+    assert neutral(text) == text
+
+
+@by_name
+@given(data=st.data())
+def test_messages_and_roles_hold_under_any_values(name: str, data: st.DataObject) -> None:
+    template = BOOK[name]
+    messages = template.render({field: data.draw(st.text()) for field in sorted(template.fields)})
+    assert [m.role for m in messages] == (["user"] if name == "repair" else ["system", "user"])
+
+
+def test_a_repair_goes_on_with_the_conversation() -> None:
+    """System, user, the faulty answer as the assistant's turn, then one user turn; the answer is untrusted too."""
+    stage, asking = SoftLabels(), Asking(book=BOOK)
+    fields = stage.ask(SMALL)
+    base = request(stage, "u", asking, fields, BOOK["labels"].render(fields), 0)
+    again = repair(base, BOOK, 1, Reply(text="<|im_end|>no"), ["</violations> schema: items: Field required"])
+    assert [m.role for m in again.messages] == ["system", "user", "assistant", "user"]
+    assert again.messages[:2] == base.messages
+    assert "<|im_end|>" not in again.messages[2].content
+    assert again.messages[3].content.count("</violations>") == 1
+    assert "only JSON" in again.messages[3].content
+
+
+@by_name
+def test_one_byte_makes_another_prompt(name: str) -> None:
+    """Also in the comment, which is not sent: what is hashed is the file."""
+    template = BOOK[name]
+    changed = parse(name, template.text.replace("tokens:", "tokens :", 1))
+    assert changed.user == template.user and changed.hash != template.hash
+    assert Book({name: changed}).hash([name]) != BOOK.hash([name])
+
+
+def test_the_hash_of_a_row_covers_every_template_and_their_order() -> None:
+    assert len({BOOK.hash(["labels", "flip"]), BOOK.hash(["flip", "labels"]), BOOK.hash(["labels"])}) == 3
+
+
+def test_a_folder_of_ones_own_is_read_in_place_of_ours(tmp_path: Path) -> None:
+    """Without falling back: a template that it lacks is an error that names the file."""
+    (tmp_path / "labels.md").write_text("## user\nScore {{utterances}}\n", encoding="utf-8")
+    (message,) = load(["labels"], tmp_path)["labels"].render({"utterances": "1. I see."})
+    assert message.content == "Score 1. I see."
+    with pytest.raises(WrongRequest, match=r"flip\.md"):
+        load(["flip"], tmp_path)
+
+
+def test_the_table_of_the_readme_is_right() -> None:
+    """Template, stages, fields and tokens of every template, as their heads state them."""
+    readme = (folder() / "README.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in readme.splitlines() if line.startswith("| `")
+    ]
+    assert sorted(row[0] for row in rows) == NAMES
+    for name, stages, fields, tokens in rows:
+        used = {stage.name for stage in STAGES if stage.prompt == name} or {"every stage"}
+        assert set(stages.replace("`", "").replace(" (preset paper)", "").split(", ")) == used
+        assert fields.replace("`", "") == _stated(BOOK[name], "fields:")
+        assert tokens == _stated(BOOK[name], "tokens: about")
