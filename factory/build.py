@@ -159,21 +159,32 @@ def _origin(identity: Identity, steps: Pipeline, book: Book) -> views.Origin:
     )
 
 
+_STAGES = ("actors", "utterances", "labels", "appraisal", "context", "cleaning", "rewriting")
+_FLIPS = ("flip", "flip_labels", "flip_appraisal")
+
+
 def _shard(store: Store, name: str) -> views.Shard:
-    stages = ("passages", "actors", "utterances", "labels", "appraisal", "context", "cleaning", "rewriting")
-    tables = {stage: store.table(name, stage) for stage in (*stages, "flip", "flip_labels", "flip_appraisal")}
+    tables = {stage: store.table(name, stage) for stage in ("passages", *_STAGES, *_FLIPS)}
     return views.Shard({stage: table for stage, table in tables.items() if table is not None})
+
+
+def _spoken(store: Store, name: str) -> pa.Table:
+    """Only what the search for duplicates needs, read from as few columns."""
+    text, ident = ("id", "passage_id", "text"), ("id",)
+    wanted = {"passages": ident, "utterances": text, "labels": ident, "flip": text, "flip_appraisal": ident}
+    tables = {stage: store.table(name, stage, columns) for stage, columns in wanted.items()}
+    return views.spoken(views.Shard({stage: table for stage, table in tables.items() if table is not None}))
 
 
 def _twins(store: Store, names: list[str]) -> tuple[dict[int, tuple[Twin, str]], Finder]:
     """Rows (by their number over the run) that repeat an earlier one, with the id of that one."""
     finder = Finder()
     for name in names:
-        finder.add(views.spoken(_shard(store, name))["utterance"].to_pylist())
+        finder.add(_spoken(store, name)["utterance"].to_pylist())
 
     def every(column: str) -> Iterator[str]:
         for name in names:
-            yield from views.spoken(_shard(store, name))[column].to_pylist()
+            yield from _spoken(store, name)[column].to_pylist()
 
     twins = finder.twins(lambda: every("utterance"))
     if not twins:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from factory.taxonomy import LABELS
@@ -34,9 +35,7 @@ class Contract(BaseModel):
 
 def line(labels: Sequence[str], v: float, a: float, d: float, rationale: str) -> str:
     """The contract as its one line, numbers with two decimals."""
-    import json
-
-    said = Contract(labels=list(labels), vad=Vad(v=v, a=a, d=d), rationale=rationale)  # type: ignore[arg-type]  # validated here
-    named = json.dumps(said.labels)
-    why = json.dumps(said.rationale, ensure_ascii=False)
-    return f'{{"labels": {named}, "vad": {{"v": {v:.2f}, "a": {a:.2f}, "d": {d:.2f}}}, "rationale": {why}}}'
+    said = Contract(labels=list(labels), vad=Vad(v=v, a=a, d=d), rationale=rationale)
+    named = '", "'.join(said.labels)
+    why = orjson.dumps(said.rationale).decode()
+    return f'{{"labels": ["{named}"], "vad": {{"v": {v:.2f}, "a": {a:.2f}, "d": {d:.2f}}}, "rationale": {why}}}'

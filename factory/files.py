@@ -62,8 +62,9 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file, or WrongRequest naming its holder. The kernel frees it when a process dies."""
+def locked(path: Path) -> Iterator[int]:
+    """Hold the lock file (yields its descriptor), or WrongRequest naming its holder; the kernel frees it when the
+    process, and those that it handed the descriptor to, have died."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -78,9 +79,10 @@ def locked(path: Path) -> Iterator[None]:
             break
         os.close(file)
     try:
-        os.truncate(file, 0)
-        os.pwrite(file, f"pid {os.getpid()}\n".encode(), 0)
-        yield
+        with writing(path):
+            os.truncate(file, 0)
+            os.pwrite(file, f"pid {os.getpid()}\n".encode(), 0)
+        yield file
     finally:
         path.unlink(missing_ok=True)
         os.close(file)

