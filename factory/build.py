@@ -5,10 +5,15 @@ a row group, no times. It is made beside its place and renamed, so a killed buil
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,6 +30,7 @@ from factory.store import Manifest, Store
 
 ROWS_PER_FILE, ROWS_PER_GROUP = 100_000, 4_000
 SPLITS = ("train", "validation", "test")
+T = TypeVar("T")
 FORMAT = 1  # raised when the same shards are to give another dataset
 
 
@@ -47,8 +53,7 @@ def build(
     measured = card.Measured(distinct=1 - _exact(found) / max(1, len(finder)))
     splits = _Splits(store, names, content.seed)
     row = 0
-    for name in names:
-        shard = _shard(store, name)
+    for shard in _ahead(lambda name: _shard(store, name), names):
         rows = views.contextless(shard, origin)
         keep, dropped = _sifted(rows, row, found)
         row += rows.num_rows
@@ -179,19 +184,31 @@ def _spoken(store: Store, name: str) -> pa.Table:
 def _twins(store: Store, names: list[str]) -> tuple[dict[int, tuple[Twin, str]], Finder]:
     """Rows (by their number over the run) that repeat an earlier one, with the id of that one."""
     finder = Finder()
-    for name in names:
-        finder.add(_spoken(store, name)["utterance"].to_pylist())
 
-    def every(column: str) -> Iterator[str]:
-        for name in names:
-            yield from _spoken(store, name)[column].to_pylist()
+    def every(column: str) -> Iterator[list[str]]:
+        for table in _ahead(lambda name: _spoken(store, name), names):
+            yield table[column].to_pylist()
 
-    twins = finder.twins(lambda: every("utterance"))
+    for texts in every("utterance"):
+        finder.add(texts)
+    twins = finder.twins(lambda: chain.from_iterable(every("utterance")))
     if not twins:
         return {}, finder
     firsts = {twin.first for twin in twins.values()}
-    ids = {row: ident for row, ident in enumerate(every("id")) if row in firsts}
+    ids = {row: ident for row, ident in enumerate(chain.from_iterable(every("id"))) if row in firsts}
     return {row: (twin, ids[twin.first]) for row, twin in twins.items()}, finder
+
+
+def _ahead(read: Callable[[str], T], names: Iterable[str]) -> Iterator[T]:
+    """What is read of each shard, the next one read in a thread while the last is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting: deque[Future[T]] = deque()
+        for name in names:
+            waiting.append(reader.submit(read, name))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _exact(found: Mapping[int, tuple[Twin, str]]) -> int:
@@ -235,12 +252,15 @@ class _Splits:
     def __init__(self, store: Store, names: list[str], seed: int) -> None:
         self._seed = seed
         self._first: dict[str, str] = {}  # source id -> the first source of the same text, where there is one
+        hashes = [np.empty(0, np.uint64)]
+        for _, texts in _sources(store, names):
+            hashes.append(np.array([int(text, 16) for text in texts], np.uint64))
+        values, counts = np.unique(np.concatenate(hashes), return_counts=True)
+        twice = set(values[counts > 1].tolist())
         seen: dict[str, str] = {}
-        for name in names:
-            table = store.table(name, "passages", ["source_id", "text_hash"])
-            for source, text in zip(table["source_id"].to_pylist(), table["text_hash"].to_pylist(), strict=True):
-                first = seen.setdefault(text, source)
-                if first != source:
+        for sources, texts in _sources(store, names) if twice else ():
+            for source, text in zip(sources, texts, strict=True):
+                if int(text, 16) in twice and (first := seen.setdefault(text, source)) != source:
                     self._first[source] = first
 
     def of(self, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
@@ -255,6 +275,20 @@ class _Splits:
     def split(self, source: str) -> str:
         at = draw("split", self._first.get(source, source), self._seed)
         return "train" if at < 0.8 else "validation" if at < 0.9 else "test"
+
+
+def _sources(store: Store, names: list[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """Source ids and text hashes, shard by shard, each source once."""
+    last = ""
+    for name in names:
+        table = store.table(name, "passages", ["source_id", "text_hash"])
+        ids, texts = [], []
+        for source, text in zip(table["source_id"].to_pylist(), table["text_hash"].to_pylist(), strict=True):
+            if source != last:
+                ids.append(source)
+                texts.append(text)
+            last = source
+        yield ids, texts
 
 
 @dataclass
@@ -301,7 +335,10 @@ class _Part:
 
 
 class _Writer:
-    """All views and splits at once, in canonical order; all three split files of every view always exist."""
+    """All views and splits at once, in canonical order; all three split files of every view always exist.
+
+    Encoding is done in a thread, one piece behind: compression lets other work go on beside it.
+    """
 
     def __init__(self, out: Path) -> None:
         self._out = out
@@ -311,20 +348,39 @@ class _Writer:
                 (out / view).mkdir()
             for split in SPLITS:
                 self._parts[view, split] = _Part(out / view, split, shape)
-        self._dropped: list[dict[str, str]] = []
+        self._dropped = pq.ParquetWriter(out / "dropped.parquet", views.DROPPED, compression="zstd")
+        self._waiting_drops: list[dict[str, str]] = []
+        self._thread = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[None]] = deque()
 
     def add(self, view: str, split: str, rows: pa.Table) -> None:
+        self._waiting.append(self._thread.submit(self._parts[view, split].add, rows))
+        while len(self._waiting) > _BEHIND:
+            self._wait()
+
+    def _wait(self) -> None:
         with writing(self._out):
-            self._parts[view, split].add(rows)
+            self._waiting.popleft().result()
 
     def drop(self, rows: list[dict[str, str]]) -> None:
-        self._dropped += rows
+        self._waiting_drops += rows
+        while len(self._waiting_drops) >= ROWS_PER_GROUP:
+            self._write_drops()
+
+    def _write_drops(self) -> None:
+        some, self._waiting_drops = self._waiting_drops[:ROWS_PER_GROUP], self._waiting_drops[ROWS_PER_GROUP:]
+        with writing(self._out):
+            self._dropped.write_table(pa.Table.from_pylist(some, schema=views.DROPPED))
 
     def close(self) -> None:
+        while self._waiting:
+            self._wait()
+        self._thread.shutdown()
         with writing(self._out):
             for part in self._parts.values():
                 part.close()
-            table = pa.Table.from_pylist(self._dropped, schema=views.DROPPED)
-            pq.write_table(table, self._out / "dropped.parquet", compression="zstd")
+            self._write_drops()
+            self._dropped.close()
 
 
+_BEHIND = 9  # one shard's views and splits

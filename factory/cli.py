@@ -152,7 +152,7 @@ def build(out: Out) -> None:
 def show(
     out: Out,
     view: Annotated[str, _option("contextless, contextual or sft")] = "contextless",
-    rows: Annotated[int, _option("how many [10]")] = 10,
+    rows: Annotated[int, _option("how many [10]", min=1)] = 10,
 ) -> None:
     """Rows to look at."""
     from factory import show as shown
@@ -180,7 +180,7 @@ def rejects(
     retry: Annotated[bool, _option("ask again for every rejected unit, in a new round")] = False,
     stage: Annotated[str, _option("only of this stage")] = "",
     reason: Annotated[str, _option("only with this reason")] = "",
-    rows: Annotated[int, _option("how many to list [20]")] = 20,
+    rows: Annotated[int, _option("how many to list [20]", min=0)] = 20,
     faults: Annotated[str | None, _option("spoil replies on purpose")] = None,
 ) -> None:
     """What was thrown away and why; --retry asks again for it."""
@@ -258,7 +258,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(0)
     except Exception as err:  # noqa: BLE001  # click's own family: wrong options
         if type(err).__module__.startswith("click") or type(err).__module__.startswith("typer"):
-            message = getattr(err, "format_message", lambda: str(err))()
+            message = getattr(err, "format_message", lambda: str(err))() or "give a command"
             _fail(f"{message}; see factory --help", 2)
         raise
 

@@ -8,7 +8,7 @@ import hashlib
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 import numpy as np
@@ -56,6 +56,9 @@ class Finder:
     def __len__(self) -> int:
         return self._rows
 
+    def __del__(self) -> None:
+        self._bands.close()  # else Python warns of a file left open, an error where warnings are
+
     def twins(self, texts: Callable[[], Iterable[str]]) -> dict[int, Twin]:
         """Rows to drop; `texts` goes through the same texts again, for the verification of near ones."""
         found = {row: Twin(row, first, "duplicate") for row, first in self._equal()}
@@ -68,7 +71,9 @@ class Finder:
             a, b = shingles[row], shingles[first]
             if len(a & b) >= NEAR * len(a | b):
                 found[row] = Twin(row, first, "near_duplicate")
-        return found
+        # The first of equal texts may itself be nearly another one: what a twin points at is always a row that stays.
+        firsts = {row: found[twin.first].first for row, twin in found.items() if twin.first in found}
+        return found | {row: replace(found[row], first=first) for row, first in firsts.items()}
 
     def _equal(self) -> Iterator[tuple[int, int]]:
         return _groups(np.concatenate(self._exact)) if self._exact else iter(())

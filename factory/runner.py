@@ -20,7 +20,7 @@ from factory.requests import Reply, Request, key
 from factory.stages import Asking, Outcome, Pipeline, Step
 from factory.store import Rows, Store
 
-OPEN_SHARDS = 3  # of which one is being worked off, one begun, one written
+OPEN_SHARDS = 2  # one being worked off, one begun: more only cost memory
 LEAST_UNITS = 50  # of a stage before its share of rejects can stop a run
 
 Order = tuple[int, ...]

@@ -21,6 +21,7 @@ from factory.requests import draw, key
 from factory.run import Frozen, Result, need
 from factory.stages import Asking, Pipeline, Stage
 from factory.store import Store, rejects
+from factory.text import clean
 
 
 def summary(result: Result) -> Iterator[RenderableType]:
@@ -100,20 +101,20 @@ def report(store: Store, view: str, count: int) -> Iterator[RenderableType]:
 
 
 def _row(row: Mapping[str, Any]) -> RenderableType:
-    """One row as a person reads it; everything from a corpus or a model is escaped, so it cannot style the terminal."""
+    """One row as a person reads it; nothing of a corpus or a model can style the terminal: no markup, no control character."""
     if "messages" in row:
-        lines = [f"[dim]{escape(m['role'])}[/dim] {escape(m['content'])}" for m in row["messages"]]
+        lines = [f"[dim]{escape(m['role'])}[/dim] {escape(clean(m['content']))}" for m in row["messages"]]
         return Group(Text(row["id"], style="dim"), *(Text.from_markup(line) for line in lines), Text())
-    parts = [Text.assemble((row["actor"], "bold"), "  ", (row["id"], "dim"))]
+    parts = [Text.assemble((clean(row["actor"]), "bold"), "  ", (row["id"], "dim"))]
     if row.get("context"):
-        parts.append(Text(f"  {row['context']}", style="dim"))
-    parts.append(Text(f"  {row['utterance']}"))
+        parts.append(Text(f"  {clean(row['context'])}", style="dim"))
+    parts.append(Text(f"  {clean(row['utterance'])}"))
     scores = " ".join(f"{label} {row['intensities'][i]:.1f}" for label, i in zip(row["labels"], row["label_ids"], strict=True))
     vad = "" if row["valence"] is None else f"   v {row['valence']:.2f} a {row['arousal']:.2f} d {row['dominance']:.2f}"
     asked = f"{row['kind']}, asked for {row['emotion']}"
     parts.append(Text.assemble("  ", (scores, "cyan"), (vad, "dim"), (f"   {asked}", "dim")))
     if row["rationale"]:
-        parts.append(Text(f"  {row['rationale']}", style="italic dim"))
+        parts.append(Text(f"  {clean(row['rationale'])}", style="italic dim"))
     return Group(*parts, Text())
 
 
@@ -186,9 +187,9 @@ def thrown(store: Store, stage: str = "", reason: str = "", most: int = 20) -> I
     yield table
     for one in some:
         ident = one.child_id or one.id
-        yield Text.assemble((f"{one.stage} {ident} ", "dim"), (one.reason, "red"), f"  {one.detail[:200]}")
+        yield Text.assemble((f"{one.stage} {ident} ", "dim"), (one.reason, "red"), f"  {clean(one.detail[:200])}")
         if one.raw:
-            yield Text(f"    {one.raw[:200]}", style="dim")
+            yield Text(f"    {clean(one.raw[:200])}", style="dim")
 
 
 def trace(store: Store, ident: str) -> Iterator[RenderableType]:
@@ -276,20 +277,20 @@ def _unit(
     for number, (request, reply) in enumerate(said):
         shown = request.messages if number == 0 else request.messages[-1:]
         for message in shown:
-            yield Text.assemble((f"{message.role}: ", "bold"), (message.content, "dim"))
+            yield Text.assemble((f"{message.role}: ", "bold"), (clean(message.content), "dim"))
         yield Text.assemble(
-            ("reply: ", "bold green"), reply.text, (f"   [{reply.finish}, {reply.tokens_out} tokens, key {reply.key[:12]}]", "dim")
+            ("reply: ", "bold green"), clean(reply.text), (f"   [{reply.finish}, {reply.tokens_out} tokens, key {reply.key[:12]}]", "dim")
         )
     if outcome is None:
         yield Text("no reply is remembered for this unit", style="yellow")
     elif not outcome.accepted:
-        yield Text(f"rejected: {outcome.reason} {outcome.detail}", style="red")
+        yield Text(f"rejected: {outcome.reason} {clean(outcome.detail)}", style="red")
     for one in thrown_here:
         if one.stage == stage.name and one.level == "child" and one.id == row.id and _near(one.child_id, ident):
-            yield Text(f"dropped {one.child_id}: {one.reason} {one.detail}", style="red")
+            yield Text(f"dropped {one.child_id}: {one.reason} {clean(one.detail)}", style="red")
     for child in outcome.rows if outcome is not None else ():
         if _near(child.id, ident):
-            yield Text(f"kept {_short(child)}", style="green")
+            yield Text(f"kept {clean(_short(child))}", style="green")
 
 
 def _near(child: str, ident: str) -> bool:

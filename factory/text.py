@@ -153,8 +153,9 @@ def normal(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """White space runs become one space."""
-    return " ".join(text.split())
+    """White space runs become one space, and what no reader sees (a model can say it, escaped in JSON) goes."""
+    # Most lines are printable, and that is quick to see.
+    return " ".join((text if text.isprintable() else clean(text)).split())
 
 
 def clean(text: str) -> str:

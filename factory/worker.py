@@ -21,6 +21,8 @@ from factory.records import Count
 from factory.runner import Runner, Tally, Work, watch
 from factory.store import Store
 
+# Two of everything: allocators that keep little for later halve what a worker holds.
+_LEAN = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"}
 SNAPSHOT_SECONDS = 0.25
 ENDING_SECONDS = 4.0  # for a worker to write what it is writing, after an interrupt
 
@@ -57,6 +59,7 @@ class Workers:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its workers in order
+            env=os.environ | _LEAN,
             pass_fds=[self.lock] if self.lock >= 0 else [],
             limit=1 << 24,
         )

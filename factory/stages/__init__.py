@@ -6,7 +6,7 @@ of the reply, and the driver below does the rest; a stage of several requests ov
 
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -85,6 +85,10 @@ class Stage:
         """How many good children make the unit accepted."""
         return 1
 
+    def clashes(self, good: Sequence[Any]) -> Iterable[Fault]:
+        """Faults that show only when good children of several attempts are put together."""
+        return ()
+
     def talk(self, row: Any, asking: Asking, round_: int) -> Talk:
         return drive(self, row, asking, round_)
 
@@ -116,7 +120,7 @@ def drive(stage: Stage, row: Any, asking: Asking, round_: int) -> Talk:
             trouble, violations = err, [str(err)]
         else:
             trouble = None
-            best = best.merged(here) if stage.merge or not best.seen else max(best, here, key=lambda c: len(c.good))
+            best = best.merged(here, stage.clashes) if stage.merge and best.seen else max(here, best, key=_Children.worth)
             mistakes = [_line(f) for f in best.faults if not f.final]
             if best.seen and not mistakes:
                 break
@@ -142,10 +146,15 @@ class _Children:
     def of(children: Iterable[Any]) -> "_Children":
         return _Children({child.id: child for child in children})
 
-    def merged(self, later: "_Children") -> "_Children":
-        """Good stays good; what was bad is taken from the later reply."""
+    def merged(self, later: "_Children", clashes: Callable[[Sequence[Any]], Iterable[Fault]]) -> "_Children":
+        """Good stays good, what was bad is taken from the later reply, and what does not go together is bad again."""
         kept = {i: c for i, c in self.seen.items() if not isinstance(c, Fault)}
-        return _Children(self.seen | later.seen | kept)
+        both = _Children(self.seen | later.seen | kept)
+        return _Children(both.seen | {fault.id: fault for fault in clashes(both.good)})
+
+    def worth(self) -> tuple[int, int]:
+        """Of two attempts the one with more good children is better, then the one with less to repair."""
+        return len(self.good), -len(self.faults)
 
     @property
     def good(self) -> tuple[Any, ...]:

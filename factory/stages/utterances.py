@@ -93,6 +93,17 @@ class Utterances(Stage):
             text = _take(waiting, emotion)
             yield self._one(row, number, emotion, text, seen)
 
+    def clashes(self, good: Sequence[Utterance]) -> Iterator[Fault]:
+        """An attempt cannot see what an earlier one said, and may say it again under another emotion."""
+        seen: list[set[str]] = []
+        for one in good if self.checked else ():
+            own = set(words(one.text))
+            if any(checks.twins(own, other) for other in seen):
+                detail = f"number {good.index(one) + 1}, {one.emotion}: says the same as another one; make each its own"
+                yield Fault(id=one.id, reason="duplicate", detail=detail, raw=one.text)
+            else:
+                seen.append(own)
+
     def _as_said(self, row: Speaker, said: Said) -> Iterator[Utterance | Fault]:
         for number, one in enumerate(said.utterances[: self.emotions + self.neutrals], 1):
             label = resolve(one.emotion).label

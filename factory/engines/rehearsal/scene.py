@@ -185,7 +185,7 @@ def _by_form(gerunds: dict[str, str]) -> dict[str, str]:
     return {form: gerund for gerund, forms in gerunds.items() for form in forms.split()}
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def read_scene(passage: str, most_people: int = 6) -> Scene:
     """Everything the templates may draw on; the same passage gives the same scene, always."""
     words = lexicon()
