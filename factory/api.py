@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from factory import run, show
-from factory import pipeline as built_in
+from factory import frozen, run, show
+from factory import steps as built_in
 from factory.engines import Engine
 from factory.errors import WrongRequest
 from factory.records import Reject
@@ -72,7 +72,7 @@ def pipeline(**settings: Any) -> Pipeline:
 def load(out: Where) -> "Run":
     """A run that is there; WrongRequest where it is none."""
     store = Store(Path(out))
-    run.need(store)
+    frozen.need(store)
     return Run(store.out)
 
 

@@ -282,6 +282,7 @@ def _sources(store: Store, names: list[str]) -> Iterator[tuple[list[str], list[s
     last = ""
     for name in names:
         table = store.table(name, "passages", ["source_id", "text_hash"])
+        assert table is not None  # a finished shard has its passages
         ids, texts = [], []
         for source, text in zip(table["source_id"].to_pylist(), table["text_hash"].to_pylist(), strict=True):
             if source != last:

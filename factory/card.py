@@ -164,7 +164,9 @@ def _opening(identity: Identity, rehearsal: bool) -> str:
 
 
 def _views(found: Measured, views: Sequence[str]) -> str:
-    rows = [[v, *(f"{found.rows.get((v, s), 0):,}" for s in ("train", "validation", "test")), _FIELDS[v]] for v in views]
+    rows = [
+        [v, *(f"{found.rows.get((v, s), 0):,}" for s in ("train", "validation", "test")), _FIELDS[v]] for v in views
+    ]
     table = _table(["view", "train", "validation", "test", "what"], rows)
     return (
         f"{table}\n\nFrom {found.sources:,} source records, {found.passages:,} passages and {found.actors:,} actors. "
@@ -177,9 +179,13 @@ def _labels(found: Measured, rehearsal: bool) -> str:
     labels = found.kept.total()
     dealt = [found.dealt[e] for e in EMOTIONS]
     spread = f"{max(dealt) / min(dealt):.2f}" if dealt and min(dealt) else "undefined (a class has no row)"
-    kept = [found.kept[e] for e in LABELS]
-    worst = f"{max(kept) / min(kept):.1f}" if min(kept) else "undefined (a label has no row)"
-    by = " (by construction: the rehearsal labeller reads the phrases that the rehearsal writer used)" if rehearsal else ""
+    counts = [found.kept[e] for e in LABELS]
+    worst = f"{max(counts) / min(counts):.1f}" if min(counts) else "undefined (a label has no row)"
+    by = (
+        " (by construction: the rehearsal labeller reads the phrases that the rehearsal writer used)"
+        if rehearsal
+        else ""
+    )
     n = max(1, found.labelled)
     facts = [
         f"labels a row: {labels / n:.2f}; most over least frequent label: {worst}",
@@ -189,7 +195,10 @@ def _labels(found: Measured, rehearsal: bool) -> str:
         f"the emotion asked for is among the kept labels in {found.asked_kept / n:.1%} of rows, the strongest in "
         f"{found.asked_first / n:.1%}{by}",
         f"labels said in other words and mapped or left out: {found.aliased / max(1, found.said):.1%}; left out most: "
-        + (", ".join(f"{w} ({k})" for w, k in sorted(found.unmapped.items(), key=lambda u: (-u[1], u[0]))[:5]) or "none"),
+        + (
+            ", ".join(f"{w} ({k})" for w, k in sorted(found.unmapped.items(), key=lambda u: (-u[1], u[0]))[:5])
+            or "none"
+        ),
     ]
     rows = [[label, f"{found.dealt[label]:,}", f"{found.kept[label]:,}"] for label in LABELS]
     return _bullets(facts) + "\n\n" + _table(["label", "asked for", "kept"], rows)
@@ -230,7 +239,11 @@ def _rejects(units: Mapping[str, Count], found: Measured) -> str:
 
 def _settings(content: Content, identity: Identity, book: Book, steps: Pipeline) -> str:
     hidden = ("text_column", "id_column", "separator")
-    rows = [[f"`{k}`", f"{v:.4g}" if isinstance(v, float) else str(v) or "-"] for k, v in asdict(content).items() if k not in hidden]
+    rows = [
+        [f"`{k}`", f"{v:.4g}" if isinstance(v, float) else str(v) or "-"]
+        for k, v in asdict(content).items()
+        if k not in hidden
+    ]
     prompts = _table(["template", "sha256"], [[n, f"`{book[n].hash[:16]}`"] for n in steps.prompts()])
     return f"{_table(['setting', 'value'], rows)}\n\n{prompts}"
 
@@ -243,7 +256,9 @@ def _limits(rehearsal: bool) -> str:
         "English only; GoEmotions' 28 labels; utterances are thoughts spoken aloud, not dialogue.",
     ]
     if rehearsal:
-        facts.insert(0, "Template text: figures of agreement and balance hold by construction and say nothing about a model.")
+        facts.insert(
+            0, "Template text: figures of agreement and balance hold by construction and say nothing about a model."
+        )
     return _bullets(facts)
 
 

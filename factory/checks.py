@@ -30,12 +30,26 @@ _ECHO = re.compile(
 _ODD = (
     *("can't", "cannot", "won't", "unable", "not able", "as a", "language model", "goemotions", "prompt", "narrative"),
     *("passage", "text above", "character", "speaker", "utterance", "this story", "this scene", "would feel"),
-    *("would say", "would think", "here is", "here are", "answer", "output", "{", "`", "\"", "1", "2", "3"),
+    *("would say", "would think", "here is", "here are", "answer", "output", "{", "`", '"', "1", "2", "3"),
 )
 _ENDS = re.compile(r"[.!?]+\s*")
 _FIRST = re.compile(r"\b(?:I|I'[a-z]+|me|my|mine|myself|we|we'[a-z]+|us|our|ours|ourselves)\b", re.I)
 _STRENGTH = frozenset(
-    "very really utterly completely absolutely totally terribly awfully incredibly never ever always forever".split()
+    [
+        "very",
+        "really",
+        "utterly",
+        "completely",
+        "absolutely",
+        "totally",
+        "terribly",
+        "awfully",
+        "incredibly",
+        "never",
+        "ever",
+        "always",
+        "forever",
+    ]
 )
 
 SHORTEST, LONGEST = 3, 60  # words of an utterance

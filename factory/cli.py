@@ -19,7 +19,9 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Argument(help="folder of a run", show_default=False)]
-Corpus = Annotated[Path, typer.Argument(help="narratives: a file (.jsonl .csv .tsv .parquet .txt) or a folder", show_default=False)]
+Corpus = Annotated[
+    Path, typer.Argument(help="narratives: a file (.jsonl .csv .tsv .parquet .txt) or a folder", show_default=False)
+]
 
 
 def _option(text: str, **more: Any) -> Any:
@@ -52,7 +54,7 @@ def synth(
 ) -> None:
     """Generate a dataset from narratives, or go on with it: the same command resumes."""
     from factory import run, settings
-    from factory.pipeline import targets
+    from factory.steps import targets
 
     content, operation = settings.from_file(config) if config else ({}, {})
     content = settings.with_given(
@@ -159,14 +161,16 @@ def show(
     from factory.store import Store
 
     store = Store(out)
-    from factory.run import need
+    from factory.frozen import need
 
     need(store)
     _print(shown.report(store, view, rows))
 
 
 @app.command()
-def trace(out: Out, ident: Annotated[str, typer.Argument(metavar="ID", help="id of any row", show_default=False)]) -> None:
+def trace(
+    out: Out, ident: Annotated[str, typer.Argument(metavar="ID", help="id of any row", show_default=False)]
+) -> None:
     """How one row came to be: prompts, replies, checks."""
     from factory import show as shown
     from factory.store import Store
@@ -256,10 +260,10 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except Exception as err:  # noqa: BLE001  # click's own family: wrong options
+    except Exception as err:  # click's own family: wrong options
         if type(err).__module__.startswith("click") or type(err).__module__.startswith("typer"):
-            message = getattr(err, "format_message", lambda: str(err))() or "give a command"
-            _fail(f"{message}; see factory --help", 2)
+            told = err.format_message() if hasattr(err, "format_message") else str(err)
+            _fail(f"{told or 'give a command'}; see factory --help", 2)
         raise
 
 
@@ -272,5 +276,3 @@ def _fail(sentence: str, code: int) -> None:
 
 if __name__ == "__main__":
     main()
-
-

@@ -83,7 +83,7 @@ class Finder:
         if not len(self):
             return set()
         self._bands.flush()
-        bands = np.memmap(self._bands, np.uint64, "r", shape=(len(self), _BANDS))  # type: ignore[call-overload]  # takes a file
+        bands = np.memmap(self._bands, np.uint64, "r", shape=(len(self), _BANDS))
         return {pair for band in range(_BANDS) for pair in _groups(np.ascontiguousarray(bands[:, band]))}
 
 
@@ -93,8 +93,7 @@ def _groups(values: Hashes) -> Iterator[tuple[int, int]]:
     ordered = values[order]
     starts = np.r_[True, ordered[1:] != ordered[:-1]] if len(ordered) else np.empty(0, bool)
     firsts = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))] if len(order) else order
-    for row, first in zip(order[~starts].tolist(), firsts[~starts].tolist(), strict=True):
-        yield row, first
+    yield from zip(order[~starts].tolist(), firsts[~starts].tolist(), strict=True)
 
 
 def _shingles(plain: str) -> set[str]:
@@ -108,7 +107,8 @@ def _signatures(texts: Sequence[str]) -> "np.ndarray[tuple[int, int], np.dtype[n
     starts = np.cumsum([0, *map(len, runs[:-1])])
     hashes = np.fromiter((h for run in runs for h in run), np.uint64)
     lowest = np.stack(
-        [np.minimum.reduceat((hashes * mix + add) % _PRIME, starts) for mix, add in zip(_MIX, _ADD, strict=True)], axis=1
+        [np.minimum.reduceat((hashes * mix + add) % _PRIME, starts) for mix, add in zip(_MIX, _ADD, strict=True)],
+        axis=1,
     ).reshape(len(texts), _BANDS, _ROWS)
     mixed = lowest[:, :, 0]
     for column in range(1, _ROWS):

@@ -110,5 +110,7 @@ class Shards:
             return
         some = tuple(islice(fresh, skip, skip + count))
         if len(some) != count or some[0].index != first:
-            raise Stopped(f"the corpus ends before passage {first + count}; put back the corpus that this run began with")
+            raise Stopped(
+                f"the corpus ends before passage {first + count}; put back the corpus that this run began with"
+            )
         yield Work.opened(self.store, self.store.open(ordinal, some), some)

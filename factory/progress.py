@@ -117,7 +117,7 @@ def _reached(tally: Tally) -> float:
 
 def stdout() -> Console:
     """The console for results; no colour and no wrapping where it is not a terminal."""
-    return Console(file=sys.stdout, **({} if sys.stdout.isatty() else {"width": 160, "soft_wrap": True}))
+    return Console(file=sys.stdout) if sys.stdout.isatty() else Console(file=sys.stdout, width=160, soft_wrap=True)
 
 
 def stderr() -> Console:

@@ -23,7 +23,10 @@ _COMMENT = re.compile(r"<!--.*?-->", re.S)
 _BRACKETS = str.maketrans(
     {"<": "\u2039", ">": "\u203a"}
     | {chr(c): " " for c in (*range(9), 11, 12, *range(14, 32), *range(127, 160))}
-    | {chr(c): None for c in (0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF)}
+    | {
+        chr(c): None
+        for c in (0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
+    }
     | {chr(c): None for c in range(0xE0000, 0xE0080)}
 )
 _SQUARE = re.compile(
@@ -114,7 +117,9 @@ def load(names: Iterable[str], given: Path | None = None) -> Book:
         try:
             templates[name] = parse(name, path.read_bytes().decode())
         except FileNotFoundError:
-            raise WrongRequest(f"no prompt {path}; copy it from the project's prompts folder and change it there") from None
+            raise WrongRequest(
+                f"no prompt {path}; copy it from the project's prompts folder and change it there"
+            ) from None
         except (OSError, UnicodeDecodeError) as err:
             raise WrongRequest(f"the prompt {path} cannot be read ({err}); it must be a readable UTF-8 file") from err
     return Book(templates)

@@ -8,7 +8,6 @@ import gc
 import os
 import signal
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -19,18 +18,18 @@ import orjson
 import tomli_w
 
 from factory import __version__, build, prompts
+from factory import frozen as frozen_file
 from factory.corpus import Corpus, survey
 from factory.engines import Engine
-from factory.engines.faults import Faulty, parse
-from factory.engines.retry import Retrying
+from factory.engines.open import open_engine
 from factory.errors import Interrupted, Stopped, WrongRequest
 from factory.files import locked, write_atomic, writing
-from factory.pipeline import TARGETS, pipeline
+from factory.frozen import Frozen, need
 from factory.plan import Shards, extents, passages
-from factory.requests import Identity
 from factory.runner import Runner, Tally
-from factory.settings import Content, Operation, content_from, differing, operation_from
+from factory.settings import Content, Operation, operation_from
 from factory.stages import Asking, Pipeline
+from factory.steps import TARGETS, pipeline
 from factory.store import Store
 from factory.worker import Workers
 
@@ -49,19 +48,6 @@ class Silent:
     def start(self, tally: Tally, passages: int) -> None: ...
     def say(self, sentence: str) -> None: ...
     def stop(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
-    """What run.toml holds: everything that decides the dataset, written once."""
-
-    content: Content
-    targets: tuple[str, ...]
-    identity: Identity
-    corpus: str
-    fingerprint: str
-    prompts: dict[str, str]
-    stages: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +81,13 @@ def synth(
     source = _corpus(Path(corpus), content)
     store = Store(Path(out) if out is not None else Path("outputs") / source.stem())
     spread = engine is None and line is None  # what a worker process can make again by itself
-    old = None if fresh else _read_frozen(store)
-    _refuse_strangers(store, fresh)
-    targets = _targets(stages, old)
+    old = None if fresh else frozen_file.read(store)
+    frozen_file.refuse_strangers(store, fresh)
+    targets = _targets(stages)
     steps = (line or pipeline(content)).wanted(targets)
-    engine = engine or _engine(content, operation)
-    book = prompts.load(steps.prompts(), prompts_folder or _kept_prompts(store, old, prompts_folder))
+    engine = engine or open_engine(content, operation)
+    book = prompts.load(steps.prompts(), prompts_folder)
+    frozen_file.refuse_misfits(steps, book)
     frozen = Frozen(
         content=replace(content, model=engine.identity.model, revision=engine.identity.revision),
         targets=targets,
@@ -111,7 +98,7 @@ def synth(
         stages=tuple(repr(step.stage) for step in steps),
     )
     if old is not None:
-        _refuse_changed(store, old, frozen)
+        frozen_file.refuse_changed(store, old, frozen)
     return _go(
         *(store, source, frozen, operation, engine, steps, book, watcher or Silent()),
         fresh=fresh,
@@ -134,31 +121,25 @@ def resume(
     frozen = need(store)
     spread = engine is None and line is None
     steps = (line or pipeline(frozen.content)).wanted(frozen.targets)
-    engine = engine or _engine(frozen.content, operation)
+    engine = engine or open_engine(frozen.content, operation)
     if engine.identity != frozen.identity:
         raise WrongRequest(
-            f"{store.out} was made with {_named(frozen.identity)}, not {_named(engine.identity)}; "
+            f"{store.out} was made with {frozen_file.named(frozen.identity)}, not {frozen_file.named(engine.identity)}; "
             "resume it with that engine, or make a new run on another OUT"
         )
     source: Corpus | None = Corpus(path=Path(frozen.corpus), **_columns(frozen.content))
     notes = []
     if not Path(frozen.corpus).exists():
-        source, _ = None, notes.append(f"the corpus {frozen.corpus} is gone: going on with the shards that are open")
+        source = None
+        notes.append(f"the corpus {frozen.corpus} is gone: going on with the shards that are open")
     elif source is not None and source.fingerprint() != frozen.fingerprint:
-        source, _ = None, notes.append(f"the corpus {frozen.corpus} has changed: going on with the shards that are open")
+        source = None
+        notes.append(f"the corpus {frozen.corpus} has changed: going on with the shards that are open")
     last = _last_start(store)
     if not operation.limit and last.get("limit"):
         operation = replace(operation, limit=last["limit"])
     book = prompts.load(steps.prompts(), store.out / "prompts")
     return _go(store, source, frozen, operation, engine, steps, book, watcher or Silent(), notes=notes, spread=spread)
-
-
-def need(store: Store) -> Frozen:
-    """The frozen configuration of a run that must be there."""
-    frozen = _read_frozen(store)
-    if frozen is None:
-        raise WrongRequest(f"{store.out} is no run (it has no run.toml); give OUT the folder of one, or start one with synth")
-    return frozen
 
 
 def retry(out: str | os.PathLike[str], **how: Any) -> tuple[int, Result]:
@@ -205,7 +186,14 @@ def _go(
         store.sweep()
         tally = Tally()
         shards = Shards(
-            store, source, frozen.content, tally, frozen.targets, counted["passages"], operation.shard_size, operation.limit
+            store,
+            source,
+            frozen.content,
+            tally,
+            frozen.targets,
+            counted["passages"],
+            operation.shard_size,
+            operation.limit,
         )
         loop: Runner | Workers
         if workers > 1:
@@ -272,7 +260,7 @@ def worker_runner(store: Store, task: dict[str, Any]) -> Runner:
     operation = replace(operation_from(task["operation"]), max_rejects=1.0, max_tokens=0)
     steps = pipeline(frozen.content).wanted(frozen.targets)
     book = prompts.load(steps.prompts(), store.out / "prompts")
-    return _runner(store, frozen, operation, _engine(frozen.content, operation), steps, book, Tally())
+    return _runner(store, frozen, operation, open_engine(frozen.content, operation), steps, book, Tally())
 
 
 def _workers(operation: Operation, passages: int) -> int:
@@ -394,7 +382,7 @@ def _count(
 
 
 def _all_done(store: Store, frozen: Frozen, counted: dict[str, Any]) -> bool:
-    old = _read_frozen(store)
+    old = frozen_file.read(store)
     if old is None or set(frozen.targets) - set(old.targets):
         return False
     done = [e.count for e in extents(store) if store.finished(e.name, frozen.targets)]
@@ -406,9 +394,7 @@ def _all_done(store: Store, frozen: Frozen, counted: dict[str, Any]) -> bool:
     )
 
 
-def _finished(
-    store: Store, frozen: Frozen, counted: dict[str, Any], seconds: float, notes: Sequence[str]
-) -> Result:
+def _finished(store: Store, frozen: Frozen, counted: dict[str, Any], seconds: float, notes: Sequence[str]) -> Result:
     tally = Tally()
     for name in store.names():
         manifest = store.finished(name)
@@ -435,7 +421,7 @@ def _write_start(
         path = store.out / "prompts" / f"{name}.md"
         if not path.exists() or path.read_bytes() != template.text.encode():
             write_atomic(path, template.text.encode())
-    text = tomli_w.dumps(_toml(frozen)).encode()
+    text = tomli_w.dumps(frozen_file.toml(frozen)).encode()
     if not (store.out / "run.toml").exists() or (store.out / "run.toml").read_bytes() != text:
         write_atomic(store.out / "run.toml", text)
     store.write_json("corpus.json", counted)
@@ -448,71 +434,10 @@ def _last_start(store: Store) -> dict[str, Any]:
     return store.read_json("corpus.json") or {}
 
 
-def _toml(frozen: Frozen) -> dict[str, Any]:
-    return {
-        "content": asdict(frozen.content),
-        "targets": list(frozen.targets),
-        "engine": asdict(frozen.identity),
-        "corpus": {"path": frozen.corpus, "fingerprint": frozen.fingerprint},
-        "prompts": frozen.prompts,
-        "stages": list(frozen.stages),
-    }
-
-
-def _read_frozen(store: Store) -> Frozen | None:
-    path = store.out / "run.toml"
-    try:
-        found = tomllib.loads(path.read_bytes().decode())
-        return Frozen(
-            content=content_from(found["content"]),
-            targets=tuple(found["targets"]),
-            identity=Identity(**found["engine"]),
-            corpus=found["corpus"]["path"],
-            fingerprint=found["corpus"]["fingerprint"],
-            prompts=found["prompts"],
-            stages=tuple(found["stages"]),
-        )
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
-        raise WrongRequest(f"{store.out} is a file; give OUT a folder") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as err:
-        raise WrongRequest(f"{path} is damaged ({err}); start anew with FRESH=1, or choose another OUT") from err
-
-
-def _refuse_strangers(store: Store, fresh: bool) -> None:
-    strangers = store.strangers()
-    if strangers:
-        raise WrongRequest(f"{store.out} holds other things ({', '.join(strangers[:3])}); give OUT a folder of its own")
-    if not fresh and not (store.out / "run.toml").exists() and store.names():
-        raise WrongRequest(f"{store.out} has shards but no run.toml; start anew with FRESH=1, or choose another OUT")
-
-
-def _refuse_changed(store: Store, old: Frozen, new: Frozen) -> None:
-    """A run is one dataset: other settings, another corpus, other prompts are another one."""
-    changed = differing(old.content, new.content)
-    if old.fingerprint != new.fingerprint:
-        changed.append(f"corpus ({old.corpus} then, {new.corpus} or its content now)")
-    changed += [f"prompt {n}" for n, h in new.prompts.items() if old.prompts.get(n, h) != h]
-    if set(old.targets) <= set(new.targets):
-        changed += [f"stage {s.split('(')[0]}" for s in old.stages if s not in new.stages and not changed]
-    else:
-        changed.append(f"STAGES ({', '.join(sorted(set(old.targets) - set(new.targets)))} taken away)")
-    if changed:
-        raise WrongRequest(
-            f"{store.out} was made with other settings: {'; '.join(changed)}. "
-            "Give them as they were, choose another OUT, or start anew with FRESH=1"
-        )
-
-
-def _targets(stages: Sequence[str] | None, old: Frozen | None) -> tuple[str, ...]:
+def _targets(stages: Sequence[str] | None) -> tuple[str, ...]:
     if stages is None:
         return TARGETS
     return tuple(t for t in TARGETS if t in stages)
-
-
-def _kept_prompts(store: Store, old: Frozen | None, given: Path | None) -> Path | None:
-    return None
 
 
 def _corpus(path: Path, content: Content) -> Corpus:
@@ -527,21 +452,6 @@ def _columns(content: Content) -> dict[str, Any]:
         "id_column": content.id_column or None,
         "separator": content.separator or None,
     }
-
-
-def _engine(content: Content, operation: Operation) -> Engine:
-    from factory.engines.rehearsal import Rehearsal
-
-    engine: Engine = Rehearsal(delay_ms=operation.delay_ms)
-    rates = parse(operation.faults)
-    if rates:
-        engine = Faulty(engine, rates, slow_seconds=max(0.02, operation.delay_ms / 100))
-        return Retrying(engine, wait_seconds=0.01)
-    return Retrying(engine)
-
-
-def _named(identity: Identity) -> str:
-    return " ".join(filter(None, (identity.engine, identity.model, identity.revision)))
 
 
 @contextmanager

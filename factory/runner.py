@@ -94,7 +94,9 @@ def watch(tally: Tally, max_rejects: float, max_tokens: int) -> None:
                 "run the same command with a higher MAX_REJECTS"
             )
     if max_tokens and tally.tokens() > max_tokens:
-        raise Stopped(f"MAX_TOKENS={max_tokens} is used up; what is done is kept: run the same command with a larger one")
+        raise Stopped(
+            f"MAX_TOKENS={max_tokens} is used up; what is done is kept: run the same command with a larger one"
+        )
 
 
 @dataclass
@@ -203,9 +205,7 @@ class Runner:
         if not work.left:
             await self._finish(work)
 
-    async def _reply(
-        self, work: Work, name: str, request: Request, order: Order, counts: tuple[Count, Count]
-    ) -> Reply:
+    async def _reply(self, work: Work, name: str, request: Request, order: Order, counts: tuple[Count, Count]) -> Reply:
         """The remembered reply, or a new one, journalled before anybody uses it."""
         said = work.remembered.get(name)
         if said is None:

@@ -136,5 +136,3 @@ def differing(old: Content, new: Content) -> list[str]:
     """Names (with both values) of the content settings in which two runs differ."""
     a, b = asdict(old), asdict(new)
     return [f"{name} ({a[name]!r} then, {b[name]!r} now)" for name in a if a[name] != b[name]]
-
-

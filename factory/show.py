@@ -15,11 +15,12 @@ from rich.text import Text
 
 from factory import build, journal, prompts
 from factory.errors import WrongRequest
-from factory.pipeline import pipeline
-from factory.records import Batch, Count, Labels, Passage, Said
+from factory.frozen import Frozen, need
+from factory.records import Batch, Count, Labels, Passage, Reject, Said
 from factory.requests import draw, key
-from factory.run import Frozen, Result, need
+from factory.run import Result
 from factory.stages import Asking, Pipeline, Stage
+from factory.steps import pipeline
 from factory.store import Store, rejects
 from factory.text import clean
 
@@ -109,7 +110,9 @@ def _row(row: Mapping[str, Any]) -> RenderableType:
     if row.get("context"):
         parts.append(Text(f"  {clean(row['context'])}", style="dim"))
     parts.append(Text(f"  {clean(row['utterance'])}"))
-    scores = " ".join(f"{label} {row['intensities'][i]:.1f}" for label, i in zip(row["labels"], row["label_ids"], strict=True))
+    scores = " ".join(
+        f"{label} {row['intensities'][i]:.1f}" for label, i in zip(row["labels"], row["label_ids"], strict=True)
+    )
     vad = "" if row["valence"] is None else f"   v {row['valence']:.2f} a {row['arousal']:.2f} d {row['dominance']:.2f}"
     asked = f"{row['kind']}, asked for {row['emotion']}"
     parts.append(Text.assemble("  ", (scores, "cyan"), (vad, "dim"), (f"   {asked}", "dim")))
@@ -160,7 +163,9 @@ def verified(store: Store) -> tuple[list[RenderableType], bool]:
     if wrong:
         lines.append(Text(f"{len(wrong)} files are damaged; make them again with make resume OUT={store.out}"))
     else:
-        lines.append(Text(f"{store.out}: every file of {len(store.names())} shards and the dataset is as it was written"))
+        lines.append(
+            Text(f"{store.out}: every file of {len(store.names())} shards and the dataset is as it was written")
+        )
     return lines, not wrong
 
 
@@ -168,7 +173,7 @@ def thrown(store: Store, stage: str = "", reason: str = "", most: int = 20) -> I
     """Rejects counted by stage, level and reason, then some of them."""
     need(store)
     counts: Counter[tuple[str, str, str]] = Counter()
-    some = []
+    some: list[Reject] = []
     for one in rejects(store, store.names()):
         if (stage and one.stage != stage) or (reason and one.reason != reason):
             continue
@@ -279,7 +284,9 @@ def _unit(
         for message in shown:
             yield Text.assemble((f"{message.role}: ", "bold"), (clean(message.content), "dim"))
         yield Text.assemble(
-            ("reply: ", "bold green"), clean(reply.text), (f"   [{reply.finish}, {reply.tokens_out} tokens, key {reply.key[:12]}]", "dim")
+            ("reply: ", "bold green"),
+            clean(reply.text),
+            (f"   [{reply.finish}, {reply.tokens_out} tokens, key {reply.key[:12]}]", "dim"),
         )
     if outcome is None:
         yield Text("no reply is remembered for this unit", style="yellow")
@@ -308,5 +315,3 @@ def _short(child: Any) -> str:
 
 def _counted(reasons: Counter[str]) -> str:
     return ", ".join(f"{reason} {n:,}" for reason, n in sorted(reasons.items(), key=lambda r: (-r[1], r[0])))
-
-

@@ -22,7 +22,20 @@ from factory.records import Count, Passage, Reject, Said
 
 MANIFEST, DAMAGED, ROUNDS = "manifest.json", "damaged.json", "rounds.json"
 REPLIES = "replies"
-_OURS = frozenset("run.toml corpus.json starts.jsonl prompts lock journal shards dataset dataset.json report.html".split())
+_OURS = frozenset(
+    [
+        "run.toml",
+        "corpus.json",
+        "starts.jsonl",
+        "prompts",
+        "lock",
+        "journal",
+        "shards",
+        "dataset",
+        "dataset.json",
+        "report.html",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +286,7 @@ def _checksum(plain: Mapping[str, Any]) -> str:
 
 def _differs(path: Path, entry: Mapping[str, Any]) -> bool:
     try:
-        return path.stat().st_size != entry["size"]
+        return path.stat().st_size != int(entry["size"])
     except OSError:
         return True
 

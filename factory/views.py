@@ -80,7 +80,11 @@ def spoken(shard: Shard) -> pa.Table:
     """Id and utterance of the rows of `contextless`, in the same order: enough to look for duplicates."""
     parts = []
     for stage, record, labels in (("utterances", Utterance, "labels"), ("flip", Flip, "flip_appraisal")):
-        table = shard.get(stage, record).select(["id", "passage_id", "text"]).rename_columns(["id", "passage_id", "utterance"])
+        table = (
+            shard.get(stage, record)
+            .select(["id", "passage_id", "text"])
+            .rename_columns(["id", "passage_id", "utterance"])
+        )
         parts.append(table.filter(pc.is_in(table["id"], shard.get(labels, Labels)["id"].combine_chunks())))
     return _sorted(shard, pa.concat_tables(parts))
 

@@ -104,20 +104,26 @@ def crashes(corpus: str, folder: str, what: str, first: str, step: str, most: st
     work: Callable[[Path], Any] = lambda where: run.synth(corpus, out=where, operation=small)  # noqa: E731
     after = work
     if what == "build":
+
         def begin(where: Path) -> None:
             run.synth(corpus, out=where, operation=small)
             # A dataset of other shards lies there, so that the new one has to be swapped for it.
             (where / "dataset.json").write_bytes(b'{"inputs": "others", "files": {}}')
+
     if what in ("retry", "retry-again"):
+
         def begin(where: Path) -> None:
             run.synth(corpus, out=where, operation=FAULTY)
+
         def work(where: Path) -> None:
             run.retry(where, operation=FAULTY)
+
         def after(where: Path) -> None:
             if what == "retry-again":
                 run.retry(where, operation=FAULTY)
             else:
                 run.resume(where, operation=FAULTY)
+
     assert child(lambda: begin(begun)) == 0
     before = dataset(begun)
     if begun.exists():

@@ -1,6 +1,8 @@
 """Facts about the Python interface: a run as data, and a stage of one's own beside the built-in ones."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,7 +136,7 @@ def test_a_stage_table_carries_the_key_of_the_reply_behind_each_row(corpus: Path
     """`Run.table` gives what a stage made, each row with the key of the reply that it came from."""
     utterances = factory.synth(corpus, tmp_path / "run").table("utterances").to_pylist()
     assert {row["source_id"] for row in utterances} == {"t0", "t1", "t2"}
-    assert all(len(row["reply_key"]) == 64 for row in utterances)
+    assert all(len(row["reply"]) == 64 for row in utterances)
 
 
 def test_rejects_are_data(corpus: Path, tmp_path: Path) -> None:
@@ -246,7 +248,7 @@ def test_a_stage_of_ones_own_has_its_table(corpus: Path, templates: Path, tmp_pa
     actors = run.table("actors").to_pylist()
     assert {row["id"] for row in titles} == {f"{actor['id']}.t" for actor in actors}
     assert {row["title"] for row in titles} == {f"The day of {actor['name']}" for actor in actors}
-    assert all(row["reply_key"] for row in titles)
+    assert all(row["reply"] for row in titles)
 
 
 def test_a_stage_of_ones_own_leaves_the_other_rows_as_they_are(corpus: Path, templates: Path, tmp_path: Path) -> None:
@@ -323,3 +325,19 @@ def test_an_engine_object_is_part_of_what_a_row_says_of_itself(corpus: Path, tmp
     rows = factory.synth(corpus, tmp_path / "run", engine=engine).dataset()
     assert set(rows["engine"]) == {"own"}
     assert set(rows["model"]) == {"somebody-else 1"}
+
+
+# The package itself ---------------------------------------------------------------------------------------------------
+
+
+def test_every_name_of_the_package_is_what_it_promises_in_any_order() -> None:
+    """`factory.synth`, `load`, `resume` and `pipeline` are functions, also when a module of that name is loaded."""
+    code = "import factory, factory.api; print(*(callable(getattr(factory, n)) for n in ('pipeline', 'synth', 'load', 'resume')))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["True"] * 4
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
+    """A slip in a name says so."""
+    with pytest.raises(AttributeError, match="sinth"):
+        factory.sinth  # noqa: B018

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.errors import WrongRequest
-from factory.pipeline import pipeline
+from factory.steps import pipeline
 from factory.prompts import Book, Template, folder, load, neutral, parse
 from factory.records import Actor, Batch, Context, Fault, Labels, Passage, Score, Utterance
 from factory.requests import Reply

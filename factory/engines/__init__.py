@@ -8,7 +8,8 @@ from factory.requests import Identity, Reply, Request
 class Engine(Protocol):
     """Answers requests. Order is the caller's business; a cancelled request is gone."""
 
-    identity: Identity
+    @property
+    def identity(self) -> Identity: ...
 
     async def complete(self, request: Request) -> Reply:
         """One reply; Transient where asking again may help, Unreachable where nobody answers at all."""

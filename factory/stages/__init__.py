@@ -69,6 +69,11 @@ class Stage:
         """Name of the template; the stage's own name unless it says otherwise."""
         return self.name
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """What `ask` gives, if it is said here: then a template that does not fit is found before a run begins."""
+        return None
+
     def feed(self, before: Any, rows: Sequence[Any]) -> Iterable[Any]:
         """The inputs of this stage, from an input of the stage before and the rows made of it."""
         return rows
@@ -120,7 +125,10 @@ def drive(stage: Stage, row: Any, asking: Asking, round_: int) -> Talk:
             trouble, violations = err, [str(err)]
         else:
             trouble = None
-            best = best.merged(here, stage.clashes) if stage.merge and best.seen else max(here, best, key=_Children.worth)
+            if not best.seen:
+                best = here
+            else:
+                best = best.merged(here, stage.clashes) if stage.merge else max(best, here, key=_Children.worth)
             mistakes = [_line(f) for f in best.faults if not f.final]
             if best.seen and not mistakes:
                 break

@@ -21,7 +21,27 @@ class Said(Answer):
 
 
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+", re.I)
-_NOBODY = frozenset("he she it they i we you him her them who everyone someone somebody nobody narrator author".split())
+_NOBODY = frozenset(
+    [
+        "he",
+        "she",
+        "it",
+        "they",
+        "i",
+        "we",
+        "you",
+        "him",
+        "her",
+        "them",
+        "who",
+        "everyone",
+        "someone",
+        "somebody",
+        "nobody",
+        "narrator",
+        "author",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +56,10 @@ class Actors(Stage):
     tokens: ClassVar[int] = 400
     temperature: ClassVar[float] = 0.2
     merge: ClassVar[bool] = False
+
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(("passage", "most"))
 
     def ask(self, row: Passage) -> dict[str, str]:
         return {"passage": row.text, "most": str(self.most)}

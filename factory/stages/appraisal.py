@@ -52,6 +52,10 @@ class Appraisals(Stage):
         labelled = before.pick({row.id for row in rows})
         yield replace(labelled, labels=tuple(rows))
 
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(("passage", "actor", "utterances"))
+
     def ask(self, row: Batch) -> dict[str, str]:
         said = numbered(u.text for u in row.utterances)
         return {"passage": row.passage.text, "actor": row.actor.name, "utterances": said}

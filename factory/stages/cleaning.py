@@ -29,6 +29,10 @@ class Cleaning(Stage):
     def feed(self, before: Batch, rows: Sequence[Context]) -> Iterator[Batch]:
         yield replace(before.pick({row.utterance_id for row in rows}), contexts=tuple(rows))
 
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(("actor", "contexts"))
+
     def ask(self, row: Batch) -> dict[str, str]:
         parts = (
             f"{n}. ({', '.join(emotions(u, one))}) {context.text}"
@@ -62,4 +66,6 @@ class Cleaning(Stage):
 
 def emotions(utterance: Utterance, labels: Labels) -> tuple[str, ...]:
     """All emotions of a row: the one asked for and the ones kept, neutral left out."""
-    return tuple(label for label in dict.fromkeys((utterance.emotion, *labels.labels)) if label != NEUTRAL) or (NEUTRAL,)
+    return tuple(label for label in dict.fromkeys((utterance.emotion, *labels.labels)) if label != NEUTRAL) or (
+        NEUTRAL,
+    )

@@ -43,6 +43,10 @@ class Contexts(Stage):
         if chosen:
             yield replace(before.pick({row.id for row in chosen}), labels=tuple(chosen))
 
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(("passage", "actor", "utterances"))
+
     def ask(self, row: Batch) -> dict[str, str]:
         said = numbered(u.text for u in row.utterances)
         return {"passage": row.passage.text, "actor": row.actor.name, "utterances": said}

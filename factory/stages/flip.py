@@ -55,6 +55,10 @@ class Flips(Stage):
                     valence=valence[utterance.id],
                 )
 
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(("actor", "utterance", "emotions", "targets"))
+
     def ask(self, row: Batch) -> dict[str, str]:
         (utterance,), (labels,) = row.utterances, row.labels
         return {

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from factory.records import Batch, Fault, Labels, Score, Utterance
 from factory.stages import Answer, Stage
-from factory.stages.utterances import Speaker, numbered
+from factory.stages.utterances import numbered
 from factory.taxonomy import ID, LABELS, resolve
 
 
@@ -48,7 +48,11 @@ class SoftLabels(Stage):
     def prompt(self) -> str:
         return "labels_paper" if self.primed else "labels"
 
-    def feed(self, before: Speaker, rows: Sequence[Utterance]) -> Iterator[Batch]:
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(("utterances", "emotion") if self.primed else ("utterances",))
+
+    def feed(self, before: Any, rows: Sequence[Any]) -> Iterator[Batch]:
         one_by_one = [(row,) for row in rows]
         for some in one_by_one if self.primed else [tuple(rows)]:
             ident = some[0].id if self.primed else before.id
@@ -99,7 +103,7 @@ class FlipLabels(SoftLabels):
 
     name: ClassVar[str] = "flip_labels"
 
-    def feed(self, before: Batch, rows: Sequence[Any]) -> Iterator[Batch]:
+    def feed(self, before: Any, rows: Sequence[Any]) -> Iterator[Batch]:
         for flip in rows:
             utterance = Utterance(**{f: getattr(flip, f) for f in Utterance.__dataclass_fields__})
             yield Batch(

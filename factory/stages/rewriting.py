@@ -36,6 +36,10 @@ class Rewriting(Stage):
     def feed(self, before: Batch, rows: Sequence[Context]) -> Iterator[Batch]:
         yield replace(before.pick({row.utterance_id for row in rows}), contexts=tuple(rows))
 
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(("actor", "utterances"))
+
     def ask(self, row: Batch) -> dict[str, str]:
         parts = (
             f"{n}. ({', '.join(emotions(u, one))}) {one_line(u.text)}"

@@ -65,6 +65,10 @@ class Utterances(Stage):
     def prompt(self) -> str:
         return "utterances" if self.dealt else "utterances_paper"
 
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(("passage", "actor", *(("character", "emotions") if self.dealt else ())))
+
     def feed(self, before: Passage, rows: Sequence[Actor]) -> Iterator[Speaker]:
         for number, actor in enumerate(rows):
             asked: tuple[str, ...] = ()
@@ -99,7 +103,7 @@ class Utterances(Stage):
         for one in good if self.checked else ():
             own = set(words(one.text))
             if any(checks.twins(own, other) for other in seen):
-                detail = f"number {good.index(one) + 1}, {one.emotion}: says the same as another one; make each its own"
+                detail = f"{one.emotion}: says the same as another one; make each its own"
                 yield Fault(id=one.id, reason="duplicate", detail=detail, raw=one.text)
             else:
                 seen.append(own)
@@ -108,11 +112,15 @@ class Utterances(Stage):
         for number, one in enumerate(said.utterances[: self.emotions + self.neutrals], 1):
             label = resolve(one.emotion).label
             if label is None:
-                yield Fault(id=f"{row.id}.u{number}", reason="wrong_emotion", detail=f"'{one.emotion}' is not in the list")
+                yield Fault(
+                    id=f"{row.id}.u{number}", reason="wrong_emotion", detail=f"'{one.emotion}' is not in the list"
+                )
             else:
                 yield self._one(row, number, label, one_line(one.text), [])
 
-    def _one(self, row: Speaker, number: int, emotion: str, text: str | None, seen: list[set[str]]) -> Utterance | Fault:
+    def _one(
+        self, row: Speaker, number: int, emotion: str, text: str | None, seen: list[set[str]]
+    ) -> Utterance | Fault:
         ident = f"{row.id}.u{number}"
         if text is None:
             return Fault(id=ident, reason="missing", detail=f"number {number}, {emotion}, is not in the answer")

@@ -48,7 +48,9 @@ def answer(request: Request) -> str:
     try:
         say = _STAGES[request.stage]
     except KeyError:
-        raise Transient(f"the rehearsal engine does not know stage {request.stage!r}; run it with a real model") from None
+        raise Transient(
+            f"the rehearsal engine does not know stage {request.stage!r}; run it with a real model"
+        ) from None
     said = say(request.fields, Dice(request.stage, request.sampling.seed))
     return orjson.dumps(said).decode()
 
@@ -65,15 +67,13 @@ def _utterances(fields: Fields, dice: Dice) -> dict[str, Any]:
     scene, actor = read_scene(fields["passage"]), fields["actor"]
     asked = [text.partition(":")[0] for _, text in _items(fields["emotions"])] if "emotions" in fields else _own(dice)
     used: set[Phrase] = set()
-    return {
-        "utterances": [{"emotion": label, "text": _speech(label, scene, actor, dice, used)} for label in asked]
-    }
+    return {"utterances": [{"emotion": label, "text": _speech(label, scene, actor, dice, used)} for label in asked]}
 
 
 def _own(dice: Dice) -> list[str]:
     """The emotions that a model would pick itself (the paper's preset)."""
     labels = [label for label in prototypes() if label != NEUTRAL]
-    return sorted(labels, key=lambda _: dice.number())[:8] + [NEUTRAL, NEUTRAL]
+    return [*sorted(labels, key=lambda _: dice.number())[:8], NEUTRAL, NEUTRAL]
 
 
 def _speech(label: str, scene: Scene, actor: str, dice: Dice, used: set[Phrase]) -> str:
@@ -90,7 +90,9 @@ def _speech(label: str, scene: Scene, actor: str, dice: Dice, used: set[Phrase])
     return " ".join(parts)
 
 
-def _phrase(label: str, kind: str, have: frozenset[str], dice: Dice, used: set[Phrase], anchored: float = 0.0) -> Phrase:
+def _phrase(
+    label: str, kind: str, have: frozenset[str], dice: Dice, used: set[Phrase], anchored: float = 0.0
+) -> Phrase:
     """A phrase not used yet; `anchored` is how often one with slots is taken where the scene can fill any."""
     fit = fitting(label, kind, have, bool(have) and dice.chance(anchored)) or phrases(label, kind)
     start = dice.number()
@@ -185,9 +187,7 @@ def _lines(passage: str) -> _Lines:
     """Usable are whole sentences without speech and without feeling, or all where these are too few."""
     lines = tuple(map(one_line, read_scene(passage).sentences))
     sizes = tuple(len(line.split()) for line in lines)
-    calm = tuple(
-        i for i, line in enumerate(lines) if not _QUOTES.search(line) and not ALL.intersection(words(line))
-    )
+    calm = tuple(i for i, line in enumerate(lines) if not _QUOTES.search(line) and not ALL.intersection(words(line)))
     return _Lines(lines, sizes, calm if sum(sizes[i] for i in calm) >= 12 else tuple(range(len(lines))))
 
 

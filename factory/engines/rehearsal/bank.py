@@ -92,7 +92,10 @@ def recognise(text: str) -> str:
     votes: dict[str, float] = {}
     index = _index()
     tokens = _WORD.findall(text.lower())
-    for run in (*map(" ".join, zip(tokens, tokens[1:], tokens[2:], strict=False)), *map(" ".join, zip(tokens, tokens[1:], strict=False))):
+    for run in (
+        *map(" ".join, zip(tokens, tokens[1:], tokens[2:], strict=False)),
+        *map(" ".join, zip(tokens, tokens[1:], strict=False)),
+    ):
         for label, weight in index.get(run, ()):
             votes[label] = total = votes.get(label, 0.0) + weight
             if total >= _SURE:

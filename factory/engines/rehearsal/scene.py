@@ -441,7 +441,7 @@ def _sure(tokens: Tokens) -> frozenset[str]:
     sure, opening, acting = set[str](), Counter[str](), set[str]()
     for at, word in enumerate(tokens.words):
         low, kind = tokens.lows[at], tokens.kinds[at]
-        if word == low or kind & NEVER and not kind & FIRST:
+        if word == low or (kind & NEVER and not kind & FIRST):
             continue
         if not tokens.starts[at] or kind & FIRST:
             sure.add(word)

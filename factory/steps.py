@@ -46,5 +46,7 @@ def targets(text: str) -> tuple[str, ...]:
     named = [t.strip() for t in text.split(",") if t.strip()]
     unknown = [t for t in named if t not in TARGETS]
     if unknown or not named:
-        raise WrongRequest(f"STAGES has no target {', '.join(unknown) or '(none given)'}; choose among {', '.join(TARGETS)}")
+        raise WrongRequest(
+            f"STAGES has no target {', '.join(unknown) or '(none given)'}; choose among {', '.join(TARGETS)}"
+        )
     return tuple(t for t in TARGETS if t in named)

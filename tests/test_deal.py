@@ -1,0 +1,93 @@
+"""Facts about the deal: which emotions an actor is asked for, and how level they come out over a run."""
+
+import math
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factory.deal import deal
+from factory.requests import draw
+from factory.taxonomy import EMOTIONS
+
+Cast = Callable[[int, int], int]  # (passage index, seed) -> how many actors
+
+CASTS: dict[str, Cast] = {
+    "one": lambda passage, seed: 1,
+    "two": lambda passage, seed: 2,
+    "six": lambda passage, seed: 6,
+    "any": lambda passage, seed: 1 + int(6 * draw("any", passage, seed)),
+    "mostly two": lambda passage, seed: (
+        2 if draw("two", passage, seed) < 0.7 else 1 + int(6 * draw("n", passage, seed))
+    ),
+    "one or six": lambda passage, seed: 6 if draw("six", passage, seed) < 0.5 else 1,
+    "chapters of a like cast": lambda passage, seed: 1 + int(6 * draw("chapter", passage // 30, seed)),
+    "slow waves": lambda passage, seed: 1 + round(2.5 + 2.5 * math.sin(passage / 40 + seed)),
+    "in step with the deck": lambda passage, seed: 1 + passage % 27 % 6,
+    "one after the other": lambda passage, seed: 1 + passage % 6,
+}
+
+
+def _spread(passages: int, cast: Cast, seed: int, start: int = 0) -> float:
+    """The most dealt emotion over the least."""
+    dealt: Counter[str] = Counter(dict.fromkeys(EMOTIONS, 0))
+    for passage in range(start, start + passages):
+        for actor in range(cast(passage, seed)):
+            dealt.update(deal(passage, actor, seed))
+    return max(dealt.values()) / max(1, min(dealt.values()))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 12345])
+@pytest.mark.parametrize("cast", CASTS.values(), ids=list(CASTS))
+def test_a_thousand_passages_deal_each_emotion_equally_often(cast: Cast, seed: int) -> None:
+    """The counts of the 27 emotions differ by at most 5%, however many actors the passages have."""
+    assert _spread(1000, cast, seed) <= 1.05
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("cast", CASTS.values(), ids=list(CASTS))
+def test_sixty_passages_deal_each_emotion_nearly_equally_often(cast: Cast, seed: int) -> None:
+    """A first small run is level too: at most 1.3 times."""
+    assert _spread(60, cast, seed) <= 1.3
+
+
+def test_a_corpus_whose_cast_grows_from_one_to_six_is_dealt_level() -> None:
+    """A trend along the corpus is not a trend of the emotions."""
+    assert _spread(1000, lambda passage, seed: 1 + passage * 6 // 1000, seed=0) <= 1.05
+
+
+def test_any_stretch_of_a_corpus_is_dealt_level() -> None:
+    """Wherever a run of passages begins; LIMIT and splits cut the corpus anywhere."""
+    assert all(_spread(60, CASTS["mostly two"], seed=0, start=start) <= 1.4 for start in range(0, 500, 7))
+
+
+@given(st.integers(0, 10**7), st.integers(0, 49), st.integers(0, 2**40), st.integers(1, 27))
+def test_an_actor_gets_distinct_emotions(passage: int, actor: int, seed: int, count: int) -> None:
+    """As many as asked for, all of the 27, neutral never."""
+    dealt = deal(passage, actor, seed, count)
+    assert len(dealt) == len(set(dealt)) == count and set(dealt) <= set(EMOTIONS)
+
+
+def test_the_deal_depends_on_nothing_but_its_arguments() -> None:
+    """Another process, another hash seed and another order of asking give the same cards."""
+    places = [(passage, actor) for passage in (90, 3, 3000, 0) for actor in (2, 0, 1)]
+    code = f"from factory.deal import deal; print([deal(p, a, 7) for p, a in {places[::-1]}][::-1])"
+    environment = {"PYTHONHASHSEED": "99", "PYTHONPATH": ":".join(sys.path)}
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert said.stdout.strip() == str([deal(passage, actor, 7) for passage, actor in places])
+
+
+def test_another_seed_deals_otherwise() -> None:
+    """Two runs of one corpus differ where their seeds do."""
+    one, other = ([deal(passage, 0, seed) for passage in range(100)] for seed in (0, 1))
+    assert sum(a == b for a, b in zip(one, other, strict=True)) < 5
+
+
+def test_actors_of_one_passage_share_no_emotion_while_cards_last() -> None:
+    """Three actors take 24 of the 27: a scene is told in many feelings."""
+    dealt = [emotion for actor in range(3) for emotion in deal(11, actor, 0)]
+    assert len(set(dealt)) == 24

@@ -1,0 +1,167 @@
+"""Facts about what imports what: the shape of the package, and how light its front door is."""
+
+import ast
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "factory"
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+# What a module may import of the package, anywhere in its text; a module that is not here must be added with thought.
+# `factory` itself stands for its version and its lazy names.
+ALLOWED = {
+    "factory": "api",
+    # knows nothing of the rest
+    "errors": "",
+    "taxonomy": "",
+    "records": "",
+    "requests": "",
+    "text": "",
+    "lexicon": "",
+    # small things on top of these
+    "settings": "errors",
+    "contract": "taxonomy",
+    "deal": "requests taxonomy",
+    "duplicates": "requests text",
+    "arrow": "records",
+    "prompts": "errors requests",
+    "corpus": "errors text",
+    "checks": "lexicon text stages",
+    # stages are pure: no engine, store, clock or setting of a run
+    "stages": "errors prompts records requests",
+    "stages.*": "checks deal records requests stages stages.* taxonomy text",
+    "pipeline": "errors settings stages stages.*",
+    # engines know requests; the one without a model reads what requests were rendered from
+    "engines": "requests",
+    "engines.*": "engines errors requests",
+    "engines.rehearsal*": "engines.rehearsal.* errors lexicon requests taxonomy text",
+    # the disk
+    "files": "errors",
+    "journal": "errors files records",
+    "store": "arrow errors files journal records",
+    "views": "arrow contract records stages.appraisal taxonomy",
+    "card": "checks prompts records requests settings stages taxonomy text views",
+    "build": "card duplicates files prompts records requests settings stages store views",
+    # what joins them
+    "runner": "engines errors journal records requests stages store",
+    "plan": "corpus errors records runner settings store text",
+    "worker": "errors records runner store run",
+    "run": (
+        "factory build corpus engines engines.* errors files pipeline plan prompts requests runner settings stages "
+        "store worker"
+    ),
+    # what people see
+    "progress": "runner",
+    "show": "build errors journal pipeline prompts records requests run stages store text",
+    "api": "engines errors pipeline records run settings show stages store",
+    "cli": "factory errors pipeline progress run settings show store",
+}
+HEAVY = {"torch", "vllm", "transformers", "ray", "datasets"}
+SLOW = HEAVY | {"pandas", "pyarrow", "numpy"}
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Modules that a text imports, wherever in it; `from factory import x` is the module x where there is one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in MODULES else str(node.module)
+
+
+def _own(name: str) -> set[str]:
+    """Modules of the package that a module of it imports, without the package's name."""
+    found = (_short(one) for one in _imports(ast.parse(MODULES[name].read_text("utf-8"))) if one in MODULES)
+    return set(found)
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("factory.")
+
+
+def _allowed(name: str) -> list[str]:
+    """The narrowest line of the table that fits a module."""
+    fits = [pattern for pattern in ALLOWED if fnmatch(name, pattern)]
+    assert fits, f"{name} is not in the table of imports; say what it may know"
+    return ALLOWED[max(fits, key=len)].split()
+
+
+def _top_level(tree: ast.Module) -> Iterator[str]:
+    """What is imported when the module is: nothing inside a function, nothing for type checkers alone."""
+    for node in tree.body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield from _imports(node)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_what_it_may_know(name: str) -> None:
+    """Imports point one way: the table says which edges there may be."""
+    unwanted = {one for one in _own(name) if not any(fnmatch(one, pattern) for pattern in _allowed(_short(name)))}
+    assert unwanted == set()
+
+
+def test_the_table_has_no_line_without_a_use() -> None:
+    """A line for a module that is gone, or an edge that nobody takes, is deleted."""
+    names = {_short(name): _own(name) for name in MODULES}
+    for pattern, allowed in ALLOWED.items():
+        mine = [own for name, own in names.items() if fnmatch(name, pattern) and _allowed(name) == allowed.split()]
+        assert mine, f"no module fits {pattern}"
+        for edge in allowed.split():
+            assert any(fnmatch(one, edge) for own in mine for one in own), f"{pattern} never imports {edge}"
+
+
+def test_imports_make_no_ring() -> None:
+    """Modules can be put in an order in which each imports only those before it, `worker` asking for `run` in a call apart."""
+    edges = {_short(name): _own(name) - {_short(name)} for name in MODULES}
+    edges["worker"].discard("run")
+    edges["factory"].discard("api")
+    while edges:
+        free = {name for name, own in edges.items() if not own & edges.keys()}
+        assert free, f"these import each other: {sorted(edges)}"
+        edges = {name: own for name, own in edges.items() if name not in free}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_loads_a_heavy_library_by_being_imported(name: str) -> None:
+    """torch, vllm, transformers, ray and datasets are imported where they are used, if at all."""
+    top = {one.partition(".")[0] for one in _top_level(ast.parse(MODULES[name].read_text("utf-8")))}
+    assert top & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import factory",
+        "import factory.cli",
+        "import sys; from factory.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+        "import sys; from factory.cli import main\ntry: main(['synth', '--help'])\nexcept SystemExit: pass",
+        "import sys; from factory.cli import main\ntry: main(['--version'])\nexcept SystemExit: pass",
+    ],
+    ids=["import", "import-cli", "help", "help-synth", "version"],
+)
+def test_the_front_door_is_light_and_quick(code: str) -> None:
+    """Importing the package or asking for help loads none of the slow libraries and takes under a second."""
+    shown = f"{code}\nimport sys; print('LOADED', *sorted({{m.partition('.')[0] for m in sys.modules}}))"
+    best = 9.0
+    for _ in range(3):  # the best of three: the machine may be busy
+        began = time.monotonic()
+        said = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+        best = min(best, time.monotonic() - began)
+    loaded = set(said.stdout.rpartition("LOADED")[2].split())
+    assert "factory" in loaded
+    assert loaded & SLOW == set()
+    assert best < 1.0
