@@ -178,9 +178,9 @@ def _views(found: Measured, views: Sequence[str]) -> str:
 def _labels(found: Measured, rehearsal: bool) -> str:
     labels = found.kept.total()
     dealt = [found.dealt[e] for e in EMOTIONS]
-    spread = f"{max(dealt) / min(dealt):.2f}" if dealt and min(dealt) else "undefined (a class has no row)"
+    spread = f"{max(dealt) / min(dealt):.2f}" if all(dealt) else "undefined (a class has no row)"
     counts = [found.kept[e] for e in LABELS]
-    worst = f"{max(counts) / min(counts):.1f}" if min(counts) else "undefined (a label has no row)"
+    worst = f"{max(counts) / min(counts):.1f}" if all(counts) else "undefined (a label has no row)"
     by = (
         " (by construction: the rehearsal labeller reads the phrases that the rehearsal writer used)"
         if rehearsal

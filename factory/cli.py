@@ -249,7 +249,7 @@ def _print(parts: Iterable[Any]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Every error of the family becomes one sentence and its exit code; the last line names the code."""
     try:
-        app(arguments, standalone_mode=False)
+        code = app(arguments, standalone_mode=False)  # what a command that raises typer.Exit ends with
     except FactoryError as err:
         again = "; go on with the same command, or with make resume OUT=..." if isinstance(err, Interrupted) else ""
         _fail(f"{err}{again}", err.exit_code)

@@ -52,7 +52,8 @@ class Screen:
             table.add_row(
                 stage, f"{c.asked:,}", f"{c.accepted:,}", rejected, f"{c.kept:,}", f"{c.dropped:,}", f"{c.tokens_out:,}"
             )
-        bar = ProgressBar(total=max(1, self._passages), completed=_reached(tally), width=40)
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(ProgressBar(total=max(1, self._passages), completed=tally.passages_done, width=40))
         line = Text(self._note or pace(tally, self._passages, self._began, self._before), style="cyan")
         return Group(table, bar, line)
 
@@ -84,18 +85,18 @@ class Lines:
             self._console.print(pace(tally, passages, began, before), highlight=False, soft_wrap=True)
 
 
-def pace(tally: Tally, passages: int, began: float, before: float) -> str:
+def pace(tally: Tally, passages: int, began: float, before: int) -> str:
     """Passages done of all, replies and tokens so far, rate and time left."""
     counts = list(tally.counts.values())
     asked, remembered = sum(c.asked for c in counts), sum(c.remembered for c in counts)
     rejected, tokens = sum(c.rejected for c in counts), sum(c.tokens_in + c.tokens_out for c in counts)
     seconds = max(0.001, time.monotonic() - began)
-    reached = _reached(tally)
-    fresh = max(0.0, reached - before)
+    reached = tally.passages_done
+    fresh = reached - before
     left = clock((passages - reached) * seconds / fresh) if fresh else "not known yet"
     rate = max(0.0, asked - tally.known) / seconds
     return (
-        f"passages {reached:,.0f} of {passages:,} · replies {asked:,} ({remembered:,} remembered) · "
+        f"passages {reached:,} of {passages:,} · replies {asked:,} ({remembered:,} remembered) · "
         f"rejected {rejected:,} · tokens {tokens:,} · {rate:,.0f} replies/s · left {left}"
     )
 
@@ -108,11 +109,6 @@ def clock(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def _reached(tally: Tally) -> float:
-    """Passages whose shard is written, and the open ones by the share of their units that have ended."""
-    return tally.passages_done
 
 
 def stdout() -> Console:

@@ -12,7 +12,6 @@ import pytest
 
 import factory
 from factory import prompts
-from factory.api import pipeline
 from factory.engines.rehearsal import Rehearsal
 from factory.errors import FactoryError, WrongRequest
 from factory.records import Batch, Fault, Labels
@@ -242,7 +241,7 @@ def test_a_run_is_not_resumed_with_another_engine(corpus: Path, tmp_path: Path) 
 
 def test_a_stage_of_ones_own_has_its_table(corpus: Path, templates: Path, tmp_path: Path) -> None:
     """`plus` adds a stage with its own template and record; its rows stand in a table of its name with their lineage."""
-    line = pipeline().plus(Titles(), after="labels")
+    line = factory.pipeline().plus(Titles(), after="labels")
     run = factory.synth(corpus, tmp_path / "run", engine=Own(), pipeline=line, prompts=templates)
     titles = run.table("titles").to_pylist()
     actors = run.table("actors").to_pylist()
@@ -253,7 +252,7 @@ def test_a_stage_of_ones_own_has_its_table(corpus: Path, templates: Path, tmp_pa
 
 def test_a_stage_of_ones_own_leaves_the_other_rows_as_they_are(corpus: Path, templates: Path, tmp_path: Path) -> None:
     """The rows of the built-in stages do not depend on what else a pipeline asks."""
-    line = pipeline().plus(Titles(), after="labels")
+    line = factory.pipeline().plus(Titles(), after="labels")
     more = factory.synth(corpus, tmp_path / "more", engine=Own(), pipeline=line, prompts=templates)
     plain = factory.synth(corpus, tmp_path / "plain", engine=Own())
     for view in VIEWS:
@@ -265,7 +264,7 @@ def test_a_stage_of_ones_own_is_checked_and_repaired_like_any_other(
 ) -> None:
     """A Fault that it yields is shown to the model twice, and then the unit is rejected with its reason."""
     engine = Own(title="one two three four five six seven eight nine")
-    line = pipeline().plus(Titles(), after="labels")
+    line = factory.pipeline().plus(Titles(), after="labels")
     run = factory.synth(corpus, tmp_path / "run", engine=engine, pipeline=line, prompts=templates, max_rejects=1.0)
     mine = [one for one in run.rejects() if one.stage == "titles"]
     assert {(one.level, one.reason, one.repairs) for one in mine} == {("unit", "too_long", 2)}
@@ -276,16 +275,16 @@ def test_a_stage_of_ones_own_is_checked_and_repaired_like_any_other(
 
 def test_a_changed_stage_of_ones_own_is_another_dataset(corpus: Path, templates: Path, tmp_path: Path) -> None:
     """The settings of a stage are part of the run: another value on the same OUT is refused."""
-    first = pipeline().plus(Titles(), after="labels")
+    first = factory.pipeline().plus(Titles(), after="labels")
     factory.synth(corpus, tmp_path / "run", engine=Own(), pipeline=first, prompts=templates)
-    other = pipeline().plus(Titles(longest=3), after="labels")
+    other = factory.pipeline().plus(Titles(longest=3), after="labels")
     with pytest.raises(WrongRequest, match="stage Titles"):
         factory.synth(corpus, tmp_path / "run", engine=Own(), pipeline=other, prompts=templates)
 
 
 def test_a_stage_without_its_template_is_refused(corpus: Path, tmp_path: Path) -> None:
     """The missing template is named before anything is written."""
-    line = pipeline().plus(Titles(), after="labels")
+    line = factory.pipeline().plus(Titles(), after="labels")
     with pytest.raises(WrongRequest, match=r"titles\.md"):
         factory.synth(corpus, tmp_path / "run", engine=Own(), pipeline=line)
     assert not (tmp_path / "run").exists()
@@ -295,14 +294,14 @@ def test_a_template_with_other_fields_is_refused_by_name(corpus: Path, templates
     """A template that names a field which the stage does not give ends the run with both names."""
     path = templates / "titles.md"
     path.write_text(path.read_text().replace("{{actor}}", "{{speaker}}"))
-    line = pipeline().plus(Titles(), after="labels")
+    line = factory.pipeline().plus(Titles(), after="labels")
     with pytest.raises(FactoryError, match=r"titles.*speaker.*actor"):
         factory.synth(corpus, tmp_path / "run", engine=Own(), pipeline=line, prompts=templates)
 
 
 def test_a_run_with_a_stage_of_ones_own_can_be_seen_and_resumed(corpus: Path, templates: Path, tmp_path: Path) -> None:
     """A resume takes the same pipeline and engine, and finds its templates in the run."""
-    line = pipeline().plus(Titles(), after="labels")
+    line = factory.pipeline().plus(Titles(), after="labels")
     with pytest.raises(FactoryError, match="MAX_TOKENS"):
         factory.synth(
             *(corpus, tmp_path / "run"),

@@ -39,7 +39,7 @@ ALLOWED = {
     # stages are pure: no engine, store, clock or setting of a run
     "stages": "errors prompts records requests",
     "stages.*": "checks deal records requests stages stages.* taxonomy text",
-    "pipeline": "errors settings stages stages.*",
+    "steps": "errors settings stages stages.*",
     # engines know requests; the one without a model reads what requests were rendered from
     "engines": "requests",
     "engines.*": "engines errors requests",
@@ -56,14 +56,14 @@ ALLOWED = {
     "plan": "corpus errors records runner settings store text",
     "worker": "errors records runner store run",
     "run": (
-        "factory build corpus engines engines.* errors files pipeline plan prompts requests runner settings stages "
-        "store worker"
+        "factory build corpus engines engines.* errors files plan prompts requests runner settings stages "
+        "steps store worker"
     ),
     # what people see
     "progress": "runner",
-    "show": "build errors journal pipeline prompts records requests run stages store text",
-    "api": "engines errors pipeline records run settings show stages store",
-    "cli": "factory errors pipeline progress run settings show store",
+    "show": "build errors journal prompts records requests run stages steps store text",
+    "api": "engines errors records run settings show stages steps store",
+    "cli": "factory errors progress run settings show steps store",
 }
 HEAVY = {"torch", "vllm", "transformers", "ray", "datasets"}
 SLOW = HEAVY | {"pandas", "pyarrow", "numpy"}

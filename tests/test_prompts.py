@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.errors import WrongRequest
-from factory.steps import pipeline
 from factory.prompts import Book, Template, folder, load, neutral, parse
 from factory.records import Actor, Batch, Context, Fault, Labels, Passage, Score, Utterance
 from factory.requests import Reply
@@ -25,6 +24,7 @@ from factory.stages.flip import Flips
 from factory.stages.labels import SoftLabels
 from factory.stages.rewriting import Rewriting
 from factory.stages.utterances import Speaker, Utterances
+from factory.steps import pipeline
 from factory.taxonomy import DEFINITIONS, LABELS, flip
 
 STAGES = [step.stage for preset in ("default", "paper") for step in pipeline(Content(preset=preset))]

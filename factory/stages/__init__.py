@@ -206,10 +206,20 @@ def repair(base: Request, book: Book, number: int, reply: Reply, violations: Seq
 
 _SHOWN = 6000  # characters of a bad reply that are shown back to the model
 
-REFUSAL = re.compile(
+# A reply that is no JSON declines in any of these words; a text inside a good reply only where it speaks of a task,
+# for people in stories say "I can't help laughing" and "I'm sorry, I can't come".
+_DECLINED = re.compile(
     r"\b(?:I(?:'m| am) (?:sorry|unable|not able)\b.{0,40}\b(?:can(?:'t|not)|unable|won't|assist|help|comply|able)"
     r"|I (?:can(?:'t|not)|won't|am unable to) (?:help|assist|comply|fulfil|provide|generate|create|continue|do that)"
     r"|as an? (?:AI|artificial|language model))\b",
+    re.I,
+)
+_TASK = r"(?:request|task|prompt|content|text|output|utterance|role-?play)s?\b"
+REFUSAL = re.compile(
+    r"\bI(?:'m| am)? ?(?:can(?:'t|not)|won't|unable to|not able to) (?:assist (?:you )?with|comply\b"
+    r"|help (?:you )?with (?:that|this)\s*(?:[.,;!]|$)"
+    rf"|(?:help|fulfil|generate|do|provide|create|write|continue)(?: you)?(?: with)?(?: \w+){{0,4}} {_TASK})"
+    r"|\bas an? (?:AI|artificial intelligence|language model)\b",
     re.I,
 )
 
@@ -225,7 +235,7 @@ def parse(said: type[Answer], reply: Reply) -> Any:
         if first["type"] != "json_invalid":
             place = ".".join(map(str, first["loc"]))
             raise BadReply("schema", f"{place}: {first['msg']}") from err
-        if REFUSAL.search(reply.text[:400]):
+        if _DECLINED.search(reply.text[:400]):
             raise BadReply("refusal", "the model declined to answer") from err
         raise BadReply("not_json", first["msg"]) from err
 
