@@ -249,12 +249,11 @@ def _print(parts: Iterable[Any]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Every error of the family becomes one sentence and its exit code; the last line names the code."""
     try:
-        code = app(arguments, standalone_mode=False)  # what a command that raises typer.Exit ends with
+        if code := app(arguments, standalone_mode=False):  # that is how a typer.Exit comes back
+            sys.exit(code)
     except FactoryError as err:
         again = "; go on with the same command, or with make resume OUT=..." if isinstance(err, Interrupted) else ""
         _fail(f"{err}{again}", err.exit_code)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted; go on with the same command", 130)
     except BrokenPipeError:

@@ -19,7 +19,7 @@ def passages(corpus: Corpus, content: Content, limit: int) -> Iterator[Passage]:
     index = 0
     good = (record for record in corpus.records() if not isinstance(record, Skipped))
     for record in islice(good, limit or None):
-        digest = hashlib.sha256(normal(record.text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        digest = _digest(record.text)
         for number, text in enumerate(cut(record.text, content.passage_words), 1):
             yield Passage(
                 id=f"{record.id}.p{number}",
@@ -30,6 +30,19 @@ def passages(corpus: Corpus, content: Content, limit: int) -> Iterator[Passage]:
                 where=record.where,
             )
             index += 1
+
+
+_LONG = 1_000_000  # characters from which a text's words are not held all at once
+
+
+def _digest(text: str) -> str:
+    """The same for texts that differ in case, marks and spacing only (long ones: to the letter)."""
+    digest = hashlib.sha256()
+    if len(text) <= _LONG:
+        digest.update(normal(text).encode("utf-8", "surrogatepass"))
+    for start in range(0, len(text), _LONG) if len(text) > _LONG else ():
+        digest.update(text[start : start + _LONG].encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

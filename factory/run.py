@@ -63,6 +63,24 @@ class Result:
     notes: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """All that a start of a run works with; `old` is what run.toml said before it."""
+
+    store: Store
+    source: Corpus | None  # None where it has gone
+    frozen: Frozen
+    old: Frozen | None
+    operation: Operation
+    engine: Engine
+    steps: Pipeline
+    book: prompts.Book
+    watcher: Watcher
+    fresh: bool = False
+    spread: bool = False  # nothing of it is an object that a worker process could not make again
+    notes: tuple[str, ...] = ()
+
+
 def synth(
     corpus: str | os.PathLike[str],
     *,
@@ -100,10 +118,19 @@ def synth(
     if old is not None:
         frozen_file.refuse_changed(store, old, frozen)
     return _go(
-        *(store, source, frozen, operation, engine, steps, book, watcher or Silent()),
-        fresh=fresh,
-        new=old is None,
-        spread=spread,
+        Job(
+            store=store,
+            source=source,
+            frozen=frozen,
+            old=old,
+            operation=operation,
+            engine=engine,
+            steps=steps,
+            book=book,
+            watcher=watcher or Silent(),
+            fresh=fresh,
+            spread=spread,
+        )
     )
 
 
@@ -135,11 +162,25 @@ def resume(
     elif source is not None and source.fingerprint() != frozen.fingerprint:
         source = None
         notes.append(f"the corpus {frozen.corpus} has changed: going on with the shards that are open")
-    last = _last_start(store)
+    last = store.read_json("corpus.json") or {}
     if not operation.limit and last.get("limit"):
         operation = replace(operation, limit=last["limit"])
     book = prompts.load(steps.prompts(), store.out / "prompts")
-    return _go(store, source, frozen, operation, engine, steps, book, watcher or Silent(), notes=notes, spread=spread)
+    return _go(
+        Job(
+            store=store,
+            source=source,
+            frozen=frozen,
+            old=frozen,
+            operation=operation,
+            engine=engine,
+            steps=steps,
+            book=book,
+            watcher=watcher or Silent(),
+            spread=spread,
+            notes=tuple(notes),
+        )
+    )
 
 
 def retry(out: str | os.PathLike[str], **how: Any) -> tuple[int, Result]:
@@ -159,70 +200,69 @@ def retry(out: str | os.PathLike[str], **how: Any) -> tuple[int, Result]:
     return asked, resume(out, **how)
 
 
-def _go(
-    store: Store,
-    source: Corpus | None,
-    frozen: Frozen,
-    operation: Operation,
-    engine: Engine,
-    steps: Pipeline,
-    book: prompts.Book,
-    watcher: Watcher,
-    *,
-    fresh: bool = False,
-    new: bool = False,
-    notes: Sequence[str] = (),
-    spread: bool = False,
-) -> Result:
+def _go(job: Job) -> Result:
     began = time.monotonic()
-    counted = _count(store, source, frozen, operation, None if fresh else store.read_json("corpus.json"))
-    if not (new or fresh) and _all_done(store, frozen, counted):
-        return _finished(store, frozen, counted, time.monotonic() - began, notes)
-    workers = _workers(operation, counted["passages"]) if spread else 1
+    store, frozen, operation = job.store, job.frozen, job.operation
+    with _quick_interrupt():
+        counted = _count(job)
+    if job.old is not None and not job.fresh and _all_done(job, counted):
+        return _result(job, _found(store), counted, began, did=False)
+    workers = _workers(operation, counted["passages"]) if job.spread else 1
     with _begun(store), locked(store.out / "lock") as lock:
-        if fresh:
-            store.forget()
-        _write_start(store, frozen, operation, book, counted)
-        store.sweep()
+        _prepare(job, counted)
         tally = Tally()
         shards = Shards(
-            store,
-            source,
-            frozen.content,
-            tally,
-            frozen.targets,
-            counted["passages"],
-            operation.shard_size,
-            operation.limit,
+            store=store,
+            corpus=job.source,
+            content=frozen.content,
+            tally=tally,
+            targets=frozen.targets,
+            total=counted["passages"],
+            size=operation.shard_size,
+            limit=operation.limit,
         )
         loop: Runner | Workers
         if workers > 1:
             task = {"out": str(store.out), "operation": asdict(operation)}
             loop = Workers(task, workers, tally, operation.max_rejects, operation.max_tokens, lock)
         else:
-            loop = _runner(store, frozen, operation, engine, steps, book, tally)
-        watcher.start(tally, counted["passages"])
+            loop = _runner(store, frozen, operation, job.engine, job.steps, job.book, tally)
+        job.watcher.start(tally, counted["passages"])
         try:
-            _drive(loop, shards, engine)
+            _drive(loop, shards, job.engine)
             if shards.missing:
                 raise Stopped(
                     f"{shards.missing} passages are still to be cut from the corpus; put it back at {frozen.corpus} "
                     "and run the same command again"
                 )
-            watcher.say("building the dataset")
             with _quick_interrupt():
-                build.build(store, frozen.content, frozen.identity, steps, book, watcher.say)
+                build.build(store, frozen.content, frozen.identity, job.steps, job.book, job.watcher.say)
         finally:
-            watcher.stop()
+            job.watcher.stop()
+    return _result(job, tally, counted, began, did=True)
+
+
+def _result(job: Job, tally: Tally, counted: dict[str, Any], began: float, *, did: bool) -> Result:
     return Result(
-        out=store.out,
+        out=job.store.out,
         tally=tally,
-        frozen=frozen,
+        frozen=job.frozen,
         corpus=counted,
-        did=True,
+        did=did,
         seconds=time.monotonic() - began,
-        notes=tuple(notes),
+        notes=job.notes,
     )
+
+
+def _found(store: Store) -> Tally:
+    """The accounts of a finished run."""
+    tally = Tally()
+    for manifest in map(store.finished, store.names()):
+        assert manifest is not None
+        tally.add(manifest.units)
+        tally.shards_found += 1
+        tally.passages_found += manifest.passages
+    return tally
 
 
 def _runner(
@@ -349,13 +389,13 @@ def _quick_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _count(
-    store: Store, source: Corpus | None, frozen: Frozen, operation: Operation, known: dict[str, Any] | None
-) -> dict[str, Any]:
+def _count(job: Job) -> dict[str, Any]:
     """Records, passages and what is wrong with the corpus; remembered in corpus.json for the next start."""
+    store, source, frozen, limit = job.store, job.source, job.frozen, job.operation.limit
+    known = None if job.fresh else store.read_json("corpus.json")
     mark = {
         "fingerprint": frozen.fingerprint,
-        "limit": operation.limit,
+        "limit": limit,
         "passage_words": frozen.content.passage_words,
         "columns": list(_columns(frozen.content).values()),
     }
@@ -363,12 +403,11 @@ def _count(
         return known
     if source is None:
         raise WrongRequest(f"the corpus {frozen.corpus} is gone and {store.out} holds no count of it; put it back")
-    found = survey(source, operation.limit or None)
-    total = sum(1 for _ in passages(source, frozen.content, operation.limit))
-    known_limit = (known or {}).get("limit", 0)
+    found = survey(source, limit or None)
+    total = sum(1 for _ in passages(source, frozen.content, limit))
     if known and known.get("fingerprint") == frozen.fingerprint and total < known.get("passages", 0):
         raise WrongRequest(
-            f"LIMIT={operation.limit} is less than this run was begun with ({known_limit or 'no limit'}); "
+            f"LIMIT={limit} is less than this run was begun with ({known.get('limit') or 'no limit'}); "
             "give at least as much, or make a new run on another OUT"
         )
     return mark | {
@@ -381,9 +420,9 @@ def _count(
     }
 
 
-def _all_done(store: Store, frozen: Frozen, counted: dict[str, Any]) -> bool:
-    old = frozen_file.read(store)
-    if old is None or set(frozen.targets) - set(old.targets):
+def _all_done(job: Job, counted: dict[str, Any]) -> bool:
+    store, frozen = job.store, job.frozen
+    if job.old is None or set(frozen.targets) - set(job.old.targets):
         return False
     done = [e.count for e in extents(store) if store.finished(e.name, frozen.targets)]
     return (
@@ -394,44 +433,33 @@ def _all_done(store: Store, frozen: Frozen, counted: dict[str, Any]) -> bool:
     )
 
 
-def _finished(store: Store, frozen: Frozen, counted: dict[str, Any], seconds: float, notes: Sequence[str]) -> Result:
-    tally = Tally()
-    for name in store.names():
-        manifest = store.finished(name)
-        assert manifest is not None
-        tally.add(manifest.units)
-        tally.shards_found += 1
-        tally.passages_found += manifest.passages
-    return Result(
-        out=store.out, tally=tally, frozen=frozen, corpus=counted, did=False, seconds=seconds, notes=tuple(notes)
-    )
-
-
 # --- what is on disk, and whether it fits ---
 
 
-def _write_start(
-    store: Store, frozen: Frozen, operation: Operation, book: prompts.Book, counted: dict[str, Any]
-) -> None:
-    """Templates and configuration at the first start, the count of the corpus, and one line for this start."""
+def _prepare(job: Job, counted: dict[str, Any]) -> None:
+    """Under the lock: templates and configuration at the first start, the count of the corpus, a line for this start."""
+    store = job.store
+    if not job.fresh and frozen_file.read(store) != job.old:
+        raise WrongRequest(f"another process has just begun a run on {store.out}; look at it and run the command again")
+    if job.fresh:
+        store.forget()
     with writing(store.out):
         for folder in (store.shards, store.journals, store.out / "prompts"):
             folder.mkdir(parents=True, exist_ok=True)
-    for name, template in book.templates.items():
-        path = store.out / "prompts" / f"{name}.md"
-        if not path.exists() or path.read_bytes() != template.text.encode():
-            write_atomic(path, template.text.encode())
-    text = tomli_w.dumps(frozen_file.toml(frozen)).encode()
-    if not (store.out / "run.toml").exists() or (store.out / "run.toml").read_bytes() != text:
-        write_atomic(store.out / "run.toml", text)
+    for name, template in job.book.templates.items():
+        _write_if_new(store.out / "prompts" / f"{name}.md", template.text.encode())
+    _write_if_new(store.out / "run.toml", tomli_w.dumps(frozen_file.toml(job.frozen)).encode())
     store.write_json("corpus.json", counted)
-    start = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "factory": __version__, **asdict(operation)}
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    start = {"time": now, "factory": __version__, **asdict(job.operation)}
     with writing(store.out), (store.out / "starts.jsonl").open("ab") as file:
         file.write(orjson.dumps(start) + b"\n")
+    store.sweep()
 
 
-def _last_start(store: Store) -> dict[str, Any]:
-    return store.read_json("corpus.json") or {}
+def _write_if_new(path: Path, data: bytes) -> None:
+    if not path.exists() or path.read_bytes() != data:
+        write_atomic(path, data)
 
 
 def _targets(stages: Sequence[str] | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ finish one after the other and few are open at a time; memory is bounded by them
 import asyncio
 import heapq
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +37,7 @@ class Work:
     rounds: dict[str, int]
     journal: Journal | None = None
     left: int = 0
+    left_of: Counter[int] = field(default_factory=Counter)  # units still to end, by passage
     rows: dict[str, list[tuple[Order, Any, str]]] = field(default_factory=lambda: defaultdict(list))
     rejects: list[tuple[Order, Reject]] = field(default_factory=list)
     replies: dict[str, tuple[Order, Said]] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class Tally:
     shards_found: int = 0  # finished before this start
     shards_written: int = 0
     passages_found: int = 0
-    passages_written: int = 0
+    passages_ended: int = 0
     in_flight: int = 0
     known: int = 0  # replies of shards that were finished before this start
 
@@ -77,7 +78,7 @@ class Tally:
 
     @property
     def passages_done(self) -> int:
-        return self.passages_found + self.passages_written
+        return self.passages_found + self.passages_ended
 
     def tokens(self) -> int:
         return sum(c.tokens_in + c.tokens_out for c in self.counts.values())
@@ -177,6 +178,7 @@ class Runner:
             for number, row in enumerate(step.stage.feed(before, rows)):
                 at = (*order, self._place[step.stage.name], number)
                 work.left += 1
+                work.left_of[order[0]] += 1
                 depth = -self._depth[step.stage.name]
                 heapq.heappush(self._heap, (work.ordinal, depth, next(self._serial), work, step, row, at))
 
@@ -202,6 +204,8 @@ class Runner:
             talk.close()
         self._settle(work, step, row, order, outcome, name, round_, (count, total))
         work.left -= 1
+        work.left_of[order[0]] -= 1
+        self.tally.passages_ended += not work.left_of[order[0]]
         if not work.left:
             await self._finish(work)
 
@@ -284,7 +288,6 @@ class Runner:
         self._writing.discard(writing)
         del self._open[work.ordinal]
         self.tally.shards_written += 1
-        self.tally.passages_written += len(work.passages)
 
     def _commit(self, work: Work) -> None:
         tables = {}

@@ -95,7 +95,7 @@ class Workers:
         for stage, count in totals.items():
             self.tally.counts[stage] = count
         self.tally.shards_written = sum(one["shards"] for one in self._seen.values())
-        self.tally.passages_written = sum(one["passages"] for one in self._seen.values())
+        self.tally.passages_ended = sum(one["passages"] for one in self._seen.values())
         watch(self.tally, self.max_rejects, self.max_tokens)
 
 

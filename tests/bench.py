@@ -127,7 +127,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     print(
-        f"corpus: {'fairytaleqa' if TALES.exists() else 'bundled corpora, 20 times'}\n\n| what | figure | runs |\n| --- | --- | --- |"
+        f"corpus: {'fairytaleqa' if TALES.exists() else 'bundled corpora, 20 times'}\n\n"
+        "| what | figure | runs |\n| --- | --- | --- |"
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

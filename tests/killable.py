@@ -84,7 +84,7 @@ def child(work: Callable[[], Any], point: int = -1) -> int:
             if point >= 0:
                 crash_at(point)
             work()
-        except BaseException as err:  # whatever it is, the parent must hear of it and never run on in the child
+        except BaseException as err:  # noqa: BLE001 - whatever it is, the parent must hear of it and never run on in the child
             sys.stderr.write(f"point {point}: {type(err).__name__}: {err}\n")
             os._exit(1)
         os._exit(0)

@@ -43,6 +43,7 @@ ALLOWED = {
     # engines know requests; the one without a model reads what requests were rendered from
     "engines": "requests",
     "engines.*": "engines errors requests",
+    "engines.open": "engines engines.* settings",
     "engines.rehearsal*": "engines.rehearsal.* errors lexicon requests taxonomy text",
     # the disk
     "files": "errors",
@@ -55,15 +56,16 @@ ALLOWED = {
     "runner": "engines errors journal records requests stages store",
     "plan": "corpus errors records runner settings store text",
     "worker": "errors records runner store run",
+    "frozen": "errors prompts requests settings stages store",
     "run": (
-        "factory build corpus engines engines.* errors files plan prompts requests runner settings stages "
-        "steps store worker"
+        "factory build corpus engines engines.open errors files frozen plan prompts runner settings stages steps store "
+        "worker"
     ),
     # what people see
     "progress": "runner",
-    "show": "build errors journal prompts records requests run stages steps store text",
-    "api": "engines errors records run settings show stages steps store",
-    "cli": "factory errors progress run settings show steps store",
+    "show": "build errors frozen journal prompts records requests run stages steps store text",
+    "api": "engines errors frozen records run settings show stages steps store",
+    "cli": "factory errors frozen progress run settings show steps store",
 }
 HEAVY = {"torch", "vllm", "transformers", "ray", "datasets"}
 SLOW = HEAVY | {"pandas", "pyarrow", "numpy"}

@@ -39,6 +39,7 @@ def killed(tmp_path: Path, kills: int, paid: Callable[[Path], set[str]], same: C
     wanted = {p.relative_to(alone / "dataset").as_posix(): p.read_bytes() for p in (alone / "dataset").rglob("*.*")}
     needed = paid(alone)
     draw, done, in_flight, struck = random.Random(kills), 0, 0, 0
+    have: set[str] = set()  # what was journalled at the last kill
     command = [sys.executable, str(SCRIPT), "run", str(corpus), str(out), str(log), "8", "6", "2"]
     step = max(2, len(needed) // (kills + 1))
     for _ in range(kills):
@@ -50,21 +51,19 @@ def killed(tmp_path: Path, kills: int, paid: Callable[[Path], set[str]], same: C
             time.sleep(draw.random() * 0.01)
             struck += process.poll() is None
             process.kill()
-        asked, have = lines(log), paid(out)
-        assert not {*asked[:done]} & {*asked[done:]} - in_flight_keys(asked[:done], have_before if done else set())
+        asked = lines(log)
+        assert not {*asked[done:]} & have
+        assert have <= paid(out)
+        have = paid(out)
         in_flight += len({*asked[done:]} - have)
-        have_before, done = have, len(asked)
+        done = len(asked)
     subprocess.run(command, check=True, timeout=120)
     asked = lines(log)
-    assert not {*asked[done:]} & have_before
+    assert not {*asked[done:]} & have
     same(out, wanted)
     assert {*asked} == needed
     assert len(asked) - len(needed) <= in_flight
     assert struck >= kills * 0.8
-
-
-def in_flight_keys(asked: list[str], have: set[str]) -> set[str]:
-    return {*asked} - have
 
 
 def test_a_killed_run_resumes_to_the_same_bytes_and_pays_for_nothing_twice(
@@ -221,7 +220,10 @@ def test_a_changed_corpus_is_refused(finished: tuple[Path, Path], tales: Callabl
 
 
 def test_fresh_starts_anew(
-    finished: tuple[Path, Path], tmp_path: Path, dataset: Callable[[Path], Files], same_dataset: Callable[[Path, Files], None]
+    finished: tuple[Path, Path],
+    tmp_path: Path,
+    dataset: Callable[[Path], Files],
+    same_dataset: Callable[[Path, Files], None],
 ) -> None:
     """With --fresh other settings are taken, and nothing of the old run is left."""
     corpus, out = finished
@@ -312,7 +314,10 @@ def test_shard_size_and_concurrency_may_differ_at_a_resume(
 
 
 def test_a_shard_folder_that_was_only_just_made_is_no_shard(
-    tales: Callable[..., Path], tmp_path: Path, dataset: Callable[[Path], Files], same_dataset: Callable[[Path, Files], None]
+    tales: Callable[..., Path],
+    tmp_path: Path,
+    dataset: Callable[[Path], Files],
+    same_dataset: Callable[[Path, Files], None],
 ) -> None:
     """Killed between making a shard's folder and its passages, then resumed with another SHARD_SIZE: it is not built."""
     corpus, out = tales(4), tmp_path / "run"
@@ -365,9 +370,7 @@ def test_resume_refuses_other_prompts_in_the_runs_own_folder(
         run.resume(out)
 
 
-def test_the_journal_of_another_prompt_is_not_used(
-    tales: Callable[..., Path], tmp_path: Path, counting: Any
-) -> None:
+def test_the_journal_of_another_prompt_is_not_used(tales: Callable[..., Path], tmp_path: Path, counting: Any) -> None:
     """A reply belongs to the exact words that were asked: laid under a run with another prompt it is asked anew."""
     corpus, old, new = tales(1), tmp_path / "old", tmp_path / "new"
     first = stopped(corpus, old, counting, 12, concurrency=1)
