@@ -106,9 +106,9 @@ def contextless(shard: Shard, origin: Origin) -> pa.Table:
     return _sorted(shard, rows).select(SCHEMAS["contextless"].names).cast(SCHEMAS["contextless"])
 
 
-def contextual(shard: Shard, rows: pa.Table) -> tuple[pa.Table, list[str]]:
+def contextual(shard: Shard, rows: pa.Table, prompt_hash: str | None = None) -> tuple[pa.Table, list[str]]:
     """Two rows for each rewritten utterance among `rows` (originals of the contextless view), and the utterances whose
-    pair stayed incomplete."""
+    pair stayed incomplete. `prompt_hash` covers the stages of the pairs too; None leaves that of the originals."""
     rewritten, cleaned = shard.get("rewriting", Rewritten), shard.get("cleaning", Context)
     raw = shard.get("context", Context)
     known = _places(rows["id"])
@@ -130,6 +130,7 @@ def contextual(shard: Shard, rows: pa.Table) -> tuple[pa.Table, list[str]]:
         raw_context=raw.take([of_raw[u] for u in ids])["text"],
         character=character,
         pair_id=base["id"],
+        prompt_hash=base["prompt_hash"] if prompt_hash is None else _same(prompt_hash, len(ids)),
     )
     first = _with(both, id=told["id"])
     second = _with(both, id=new["id"], utterance=new["text"], kind=pa.array(["rewritten"] * len(ids)))

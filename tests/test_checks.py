@@ -3,22 +3,25 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from factory import checks
 from factory.taxonomy import LABELS
 
+# Pieces of what the patterns look for, and characters that fold, join or bracket oddly.
+_PIECES = (
+    *("I ", "feel ", "so ", "angry", "Mara ", "is ", "here are ", ": ", '{"', "```", "1. ", "as an AI ", ". ", "! "),
+    *("I'm sorry, but I can't ", "’", "\n", "–", "ſ", "İ", "ß", "\ud800", "\u202e", "(", "[", "\\", "*"),
+)
 _TEXTS = st.text(max_size=300) | st.lists(
-    st.sampled_from(
-        ["I ", "feel ", "so ", "angry", "Mara ", "is ", "here are ", ": ", '{"', "```", "1. ", "as an AI ", ". ", "! "]
-        + ["I'm sorry, but I can't ", "’", "\n", "–", "ſ", "İ", "ß", "\ud800", "\u202e", "(", "[", "\\", "*"]
-    ),
+    st.sampled_from(_PIECES),
     max_size=25,
 ).map("".join)
 
 
 @given(_TEXTS, _TEXTS, st.sampled_from(LABELS))
+@example(". . .", "Mara", "joy")
 @settings(max_examples=300)
 def test_no_text_makes_a_check_fail(text: str, other: str, label: str) -> None:
     """Whatever a model says, and whatever the actor is called: a finding or None, never an exception."""
@@ -45,6 +48,7 @@ def test_reasons_are_stable_words(text: str, actor: str) -> None:
         ("I'm sorry, but I can't help with that request.", "refusal"),
         ("As an AI I have no view of the bridge.", "refusal"),
         ("I cannot continue this text for you.", "refusal"),
+        ("I'm sorry, but I am unable to generate such content.", "refusal"),
         ("Here are the utterances you wanted: we ran.", "prompt_echo"),
         ("Sure, here is my answer: the bridge fell.", "prompt_echo"),
         ("1. The bridge fell and I was on it.", "prompt_echo"),
@@ -77,6 +81,10 @@ def test_what_is_no_utterance_is_found(text: str, reason: str) -> None:
         "My sister says she is afraid of the dark, so the lamp stays lit for her.",
         "Answer me, Tobias, where did you put the rope?",
         "I can't help laughing whenever that goat looks at me.",
+        "I'm sorry, Tobias, I can't come down to the ferry tonight.",
+        "I cannot go on like this with a roof that lets the rain in.",
+        "I won't help him carry that boat a second time.",
+        "I'm unable to sleep while that lamp swings outside.",
     ],
 )
 def test_what_people_say_is_let_through(text: str) -> None:

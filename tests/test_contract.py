@@ -21,7 +21,8 @@ def test_what_is_written_is_read_again(labels: list[str], v: float, a: float, d:
     """The line parses as the contract and says what was put in, numbers to two decimals."""
     said = Contract.model_validate_json(line(labels, v, a, d, why))
     assert (said.labels, said.rationale) == (labels, why)
-    assert all(math.isclose(x, y, abs_tol=0.00501) for x, y in zip((said.vad.v, said.vad.a, said.vad.d), (v, a, d)))
+    pairs = zip((said.vad.v, said.vad.a, said.vad.d), (v, a, d), strict=True)
+    assert all(math.isclose(x, y, abs_tol=0.00501) for x, y in pairs)
 
 
 @given(_LABELS, _UNIT, _TEXT)

@@ -38,7 +38,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path: Path, monkeypatch: p
         return count
 
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(Stopped, match="No space left.*run the same command again"):
+    with pytest.raises(Stopped, match=r"No space left.*run the same command again"):
         write_atomic(path, b"new and longer")
     assert path.read_bytes() == b"old"
 
@@ -59,7 +59,7 @@ def test_the_lock_keeps_a_second_one_out_and_names_its_holder(tmp_path: Path) ->
     """While it is held nobody else gets it; afterwards anybody does, and no file stays."""
     with (
         locked(tmp_path / "lock"),
-        pytest.raises(WrongRequest, match=f"pid {os.getpid()}.*another OUT"),
+        pytest.raises(WrongRequest, match=rf"pid {os.getpid()}.*another OUT"),
         locked(tmp_path / "lock"),
     ):
         pass

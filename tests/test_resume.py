@@ -1,6 +1,5 @@
 """Stopped anywhere and started again, a run ends with the bytes of one that was left alone, and pays for nothing twice."""
 
-import os
 import random
 import shutil
 import signal
@@ -339,7 +338,7 @@ def test_a_run_goes_on_without_its_corpus_as_far_as_it_can(
     corpus, out = tales(6), tmp_path / "run"
     stopped(corpus, out, counting, 20, shard_size=1, concurrency=2)
     away = corpus.rename(corpus.with_name("away.jsonl"))
-    with pytest.raises(Stopped, match="corpus.*put it back"):
+    with pytest.raises(Stopped, match=r"corpus.*put it back"):
         run.resume(out)
     store = Store(out)
     assert store.names() and all(store.finished(name) for name in store.names())
@@ -418,4 +417,4 @@ def test_the_environment_of_a_run_is_its_folder_alone(finished: tuple[Path, Path
     corpus, out = finished
     moved = out.rename(tmp_path / "elsewhere")
     assert not run.synth(corpus, out=moved).did
-    assert os.listdir(moved / "journal") == []
+    assert list((moved / "journal").iterdir()) == []

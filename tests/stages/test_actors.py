@@ -22,7 +22,9 @@ def _reasons(*names: str, line: str = "walks about the village") -> list[str]:
     return [child.reason if isinstance(child, Fault) else "" for child in _read(*names, line=line)]
 
 
-@pytest.mark.parametrize("name", ["Mara", "MARA", "Old Tobias", "Tobias", "keeps the", "O'Brien", "baker's wife", "Anna-Lise"])
+@pytest.mark.parametrize(
+    "name", ["Mara", "MARA", "Old Tobias", "Tobias", "keeps the", "O'Brien", "baker's wife", "Anna-Lise"]
+)
 def test_a_name_that_stands_in_the_passage_is_taken(name: str) -> None:
     """Whatever its case, and across a line break."""
     assert _reasons(name) == [""]
@@ -34,7 +36,9 @@ def test_a_name_that_does_not_stand_there_is_not(name: str) -> None:
     assert _reasons(name) == ["not_in_passage"]
 
 
-@pytest.mark.parametrize("name", ["", "  ", "?", ".*", "They", "he", "Narrator", "everyone", "the lamp by the well and the lane"])
+@pytest.mark.parametrize(
+    "name", ["", "  ", "?", ".*", "They", "he", "Narrator", "everyone", "the lamp by the well and the lane"]
+)
 def test_what_is_no_name_is_not_taken(name: str) -> None:
     """Pronouns, the teller, nothing, half a sentence."""
     assert _reasons(name) == ["not_a_name"]
@@ -47,7 +51,9 @@ def test_a_leading_article_is_no_part_of_the_name() -> None:
     assert isinstance(children[1], Fault) and children[1].reason == "duplicate"
 
 
-@pytest.mark.parametrize("line", ["", "ferryman", "word " * 41, "I'm sorry, but I can't help with that.", '{"line": "a b"}'])
+@pytest.mark.parametrize(
+    "line", ["", "ferryman", "word " * 41, "I'm sorry, but I can't help with that.", '{"line": "a b"}']
+)
 def test_a_line_that_describes_nobody_is_a_fault(line: str) -> None:
     """Empty, one word, endless, a refusal, a piece of JSON."""
     assert _reasons("Mara", line=line) == ["bad_line"]

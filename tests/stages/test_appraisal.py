@@ -21,7 +21,9 @@ def _utterance(number: int) -> Utterance:
 
 
 def _labels(ident: str) -> Labels:
-    return Labels(id=ident, source_id="t", passage_id="t.p1", raw=(), mapped=(), labels=("anger",), intensities=(0.0,) * 28)
+    return Labels(
+        id=ident, source_id="t", passage_id="t.p1", raw=(), mapped=(), labels=("anger",), intensities=(0.0,) * 28
+    )
 
 
 def _batch(count: int = 1, valence: float | None = None) -> Batch:
@@ -83,7 +85,11 @@ def test_only_labelled_utterances_are_appraised() -> None:
 def test_the_labels_are_not_shown() -> None:
     """The scores are a second, independent look."""
     (batch,) = Appraisals().feed(_batch(1), [_labels("u1")])
-    assert Appraisals().ask(batch) == {"passage": PASSAGE.text, "actor": "Mara", "utterances": "1. Lamp number 1 is out."}
+    assert Appraisals().ask(batch) == {
+        "passage": PASSAGE.text,
+        "actor": "Mara",
+        "utterances": "1. Lamp number 1 is out.",
+    }
 
 
 def _flipped(before: float | None, after: float) -> Appraisal | Fault:
@@ -99,7 +105,9 @@ def test_a_flip_is_kept_only_where_valence_crossed_the_middle(before: float, aft
     assert isinstance(_flipped(before, after), Appraisal) is crossed
 
 
-@pytest.mark.parametrize(("before", "after"), [(0.9, 0.6), (0.9, 0.5), (0.1, 0.49), (0.1, 0.5), (0.5, 0.1), (None, 0.1)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(0.9, 0.6), (0.9, 0.5), (0.1, 0.49), (0.1, 0.5), (0.5, 0.1), (None, 0.1)]
+)
 def test_a_flip_that_did_not_cross_is_rejected_for_good(before: float | None, after: float) -> None:
     """A finding with its reason word."""
     child = _flipped(before, after)

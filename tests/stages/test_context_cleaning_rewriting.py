@@ -17,7 +17,9 @@ from factory.taxonomy import LABELS
 PASSAGE = Passage(id="t.p1", source_id="t", index=0, text="Mara found the lamp by the well.")
 MARA = Actor(id="t.p1.a1", source_id="t", passage_id="t.p1", name="Mara", line="finds the lamp")
 TEXT = "Who let the lamp burn down again while I was at the well!"
-RAW = "Mara was furious when she came back from the well. The lamp stood dark on the sill. Angrily she set down the pail."
+RAW = (
+    "Mara was furious when she came back from the well. The lamp stood dark on the sill. Angrily she set down the pail."
+)
 CLEAN = "Mara came back from the well. The lamp stood dark on the sill. She set down the pail."
 
 
@@ -194,12 +196,21 @@ def test_a_rewrite_differs_stays_near_and_says_less(text: str, reason: str) -> N
     assert _rewritten(text) == reason
 
 
-@given(st.lists(st.sampled_from("who let the lamp burn down again never ! very at well".split()), max_size=14).map(" ".join))
-def test_what_is_kept_of_rewrites_holds_what_is_promised(text: str) -> None:
-    """Different, near, not louder."""
+_WORDS = TEXT.split()
+_PARTS = st.lists(st.booleans(), min_size=len(_WORDS), max_size=len(_WORDS)).map(
+    lambda keep: " ".join(word for word, kept in zip(_WORDS, keep, strict=True) if kept)
+)
+
+
+@given(_PARTS, st.sampled_from(["", "!", " never", "."]))
+def test_what_is_kept_of_rewrites_holds_what_is_promised(part: str, end: str) -> None:
+    """Different, near, not louder; and where all that holds, nothing else stands in the way of these words."""
+    text = part + end
     if _rewritten(text) == "":
         assert text != TEXT and dice(text, TEXT) >= rewriting.NEAR
         assert explicitness(text) <= explicitness(TEXT)
+    elif part != TEXT and dice(text, TEXT) >= rewriting.NEAR:
+        assert explicitness(text) >= explicitness(TEXT)
 
 
 def test_a_rewrite_says_how_near_it_is() -> None:

@@ -93,7 +93,9 @@ def said(*words: str) -> Reply:
     return Reply(text=orjson.dumps({"words": words}).decode())
 
 
-def played(stage: Stage, replies: Iterable[Reply], row: Row | None = None, repairs: int = 2) -> tuple[list[Request], Outcome]:
+def played(
+    stage: Stage, replies: Iterable[Reply], row: Row | None = None, repairs: int = 2
+) -> tuple[list[Request], Outcome]:
     """What was asked, and how the unit ended; fails where more is asked than there are replies."""
     talk, asked = stage.talk(row or Row(), Asking(book=BOOK, repairs=repairs), 0), []
     waiting = iter(replies)
@@ -257,9 +259,14 @@ def test_an_unusable_reply_is_rejected_with_what_is_wrong(text: str, reason: str
     assert (outcome.reason, outcome.raw) == (reason, text)
 
 
-@given(st.text() | st.binary().map(lambda b: b.decode("latin-1")) | st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
-).map(lambda value: orjson.dumps(value).decode()))
+@given(
+    st.text()
+    | st.binary().map(lambda b: b.decode("latin-1"))
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ).map(lambda value: orjson.dumps(value).decode())
+)
 def test_any_reply_at_all_is_data(text: str) -> None:
     """Parsed or a BadReply, never another exception."""
     try:
@@ -279,7 +286,9 @@ _REPLIES = st.lists(
 
 
 @given(_REPLIES, st.sampled_from([Words, Lists, Different]), st.integers(1, 3))
-def test_a_unit_ends_as_exactly_one_of_accepted_or_rejected(replies: list[Reply], kind: type[Words], fewest: int) -> None:
+def test_a_unit_ends_as_exactly_one_of_accepted_or_rejected(
+    replies: list[Reply], kind: type[Words], fewest: int
+) -> None:
     """Accepted with enough rows and no reason, or rejected with a reason and no row; no child is counted twice."""
     asked, outcome = played(kind(fewest=fewest), replies)
     assert 1 <= len(asked) <= 3 and outcome.repairs == len(asked) - 1
@@ -338,7 +347,11 @@ class Debate(Stage):
 def test_a_stage_may_ask_several_requests() -> None:
     """Each sees what was said before; together they are one unit."""
     asked, outcome = played(Debate(), [said("a"), said("b"), said("c")])
-    assert [one.messages[-1].content for one in asked] == ["Fill 0 slots.", "Fill 1 and a slots.", "Fill 2 and a and b slots."]
+    assert [one.messages[-1].content for one in asked] == [
+        "Fill 0 slots.",
+        "Fill 1 and a slots.",
+        "Fill 2 and a and b slots.",
+    ]
     assert texts(outcome) == ["a b c"]
 
 

@@ -53,7 +53,16 @@ def test_without_a_share_nothing_is_flipped() -> None:
 
 
 @pytest.mark.parametrize(
-    "kept", [("neutral",), ("joy", "neutral"), ("joy", "sadness"), ("caring",), ("joy", "caring"), ("surprise",), ("curiosity", "realization")]
+    "kept",
+    [
+        ("neutral",),
+        ("joy", "neutral"),
+        ("joy", "sadness"),
+        ("caring",),
+        ("joy", "caring"),
+        ("surprise",),
+        ("curiosity", "realization"),
+    ],
 )
 def test_what_has_no_mirror_is_not_flipped(kept: tuple[str, ...]) -> None:
     """Neutral, mixed, caring and purely ambiguous rows."""
@@ -101,7 +110,7 @@ def test_a_flip_names_its_original_and_its_target() -> None:
         ("", "too_short"),
         (TEXT, "unchanged"),
         (TEXT.lower().replace(",", ""), "unchanged"),
-        ("Somebody sold nine goats yesterday.", "not_first_person"),
+        ("Mara is weeping by the well over the lamp.", "not_first_person"),
         ("My uncle sold nine goats yesterday.", "too_far"),
         ("I feel so sad that the lamp by the well is broken.", "names_emotion"),
         ("I'm sorry, but I can't help with that request.", "refusal"),
@@ -123,4 +132,9 @@ def test_the_prompt_shows_the_feelings_before_and_after() -> None:
     """One utterance, its labels, its targets; no passage, so that the event can turn."""
     (batch,) = _fed(("joy", "excitement"))
     fields = Flips().ask(batch)
-    assert fields == {"actor": "Mara", "utterance": TEXT, "emotions": "joy, excitement", "targets": "sadness, nervousness"}
+    assert fields == {
+        "actor": "Mara",
+        "utterance": TEXT,
+        "emotions": "joy, excitement",
+        "targets": "sadness, nervousness",
+    }

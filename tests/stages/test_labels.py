@@ -87,7 +87,9 @@ _SAID = st.lists(st.tuples(st.sampled_from([*LABELS, "furious", "Hurt", "gloomth
 
 
 @given(_SAID, st.text(), st.floats(0, 1), st.booleans())
-def test_no_label_is_outside_the_taxonomy(said: list[tuple[str, float]], actor: str, threshold: float, loose: bool) -> None:
+def test_no_label_is_outside_the_taxonomy(
+    said: list[tuple[str, float]], actor: str, threshold: float, loose: bool
+) -> None:
     """Whatever is said: kept labels are distinct, ranked, and exactly the mapped ones that reach the threshold."""
     found = SoftLabels(threshold=threshold, loose=loose).read(_utterance(1), actor, _scored(*said))
     ranked = sorted(found.mapped, key=lambda one: (-one.score, ID[one.label]))

@@ -141,7 +141,9 @@ def test_the_paper_lets_the_model_pick() -> None:
     assert [child.reason for child in children[1:] if isinstance(child, Fault)] == ["wrong_emotion", "too_short"]
 
 
-_ANSWERS = st.lists(st.tuples(st.sampled_from([*LABELS, "bliss", "", "Mara"]), st.text() | st.sampled_from(TEXTS)), max_size=6)
+_ANSWERS = st.lists(
+    st.tuples(st.sampled_from([*LABELS, "bliss", "", "Mara"]), st.text() | st.sampled_from(TEXTS)), max_size=6
+)
 
 
 @given(st.lists(st.sampled_from(LABELS), min_size=1, max_size=4), _ANSWERS)
