@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from factory import card, views
 from factory.duplicates import Finder, Twin
-from factory.files import sha256, sync_folder, write_atomic, writing
+from factory.files import sha256, sync, write_atomic, writing
 from factory.prompts import Book
 from factory.records import Count
 from factory.requests import Identity, draw
@@ -58,9 +58,12 @@ def build(
         keep, dropped = _sifted(rows, row, found)
         row += rows.num_rows
         rows = rows.filter(pa.array(keep, pa.bool_()))
-        pairs, incomplete = views.contextual(shard, rows.filter(pc.equal(rows["kind"], "original")))
+        pairs, incomplete = views.contextual(
+            shard, rows.filter(pc.equal(rows["kind"], "original")), origin.prompt_hash["contextual"]
+        )
         dropped += [_drop(one, shard, "contextual", "pair_incomplete", "") for one in incomplete]
-        writer.drop(dropped)
+        rank = {p: i for i, p in enumerate(shard.tables["passages"]["id"].to_pylist())}
+        writer.drop(sorted(dropped, key=lambda d: (rank[d["passage_id"]], d["id"], d["view"])))
         for view, table in {"contextless": rows, "contextual": pairs, "sft": views.sft(rows)}.items():
             for split, part in splits.of(table):
                 writer.add(view, split, part)
@@ -74,32 +77,55 @@ def build(
             units.setdefault(stage, Count()).add(count)
     order = {step.stage.name: n for n, step in enumerate(steps)}
     units = dict(sorted(units.items(), key=lambda u: order.get(u[0], len(order))))
-    text = card.write(measured, units, content, identity, book, steps, list(views.SCHEMAS))
+    digests = {view: _digest(partial / view) for view in views.SCHEMAS}
+    text = card.write(measured, units, content, identity, book, steps, digests)
     write_atomic(partial / "README.md", text.encode())
     _put(store, partial)
 
 
+def _digest(folder: Path) -> str:
+    """One hash over the files of a view: in the card's YAML it keeps `datasets` from showing another run's cached rows."""
+    from hashlib import sha256 as digest
+
+    return digest("".join(f"{path.name} {sha256(path)}\n" for path in sorted(folder.iterdir())).encode()).hexdigest()
+
+
 def is_current(store: Store) -> bool:
     """Whether dataset/ is there, of the right sizes, and made from the shards as they are."""
-    found = store.read_json("dataset.json")
-    if found is None or found.get("inputs") != _inputs(store) or not isinstance(found.get("files"), dict):
+    found = _mark(store)
+    if found is None or found["inputs"] != _inputs(store):
         return False
     return all(_size(store.dataset / name) == one["size"] for name, one in found["files"].items())
 
 
+def _mark(store: Store) -> dict[str, Any] | None:
+    """dataset.json as it was written, or None where it is absent, torn or something else."""
+    found = store.read_json("dataset.json")
+    try:
+        fine = found is not None and isinstance(found["inputs"], str) and len(found["shards"]) >= 0
+        fine = fine and found is not None and all(one["size"] >= 0 and one["sha256"] for one in found["files"].values())
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return found if fine else None
+
+
 def verify(store: Store) -> list[tuple[str, str]]:
     """Files of the dataset that are not as they were written; a bad dataset is unmarked, so that resume makes it anew."""
-    found = store.read_json("dataset.json")
+    found = _mark(store)
     if found is None:
-        return []
-    wrong = []
+        whole = sum(m.passages for m in _manifests(store)) >= (store.read_json("corpus.json") or {}).get("passages", 1)
+        return [("dataset.json", "is missing or damaged")] if whole or (store.out / "dataset.json").exists() else []
+    present = {m.shard for m in _manifests(store)}
+    wrong = [
+        (f"shards/{name}/manifest.json", "is missing or damaged") for name in found["shards"] if name not in present
+    ]
     for name, one in found["files"].items():
         path = store.dataset / name
         if not path.exists():
             wrong.append((f"dataset/{name}", "is missing"))
         elif sha256(path) != one["sha256"]:
             wrong.append((f"dataset/{name}", "has other bytes than were written"))
-    if wrong:
+    if any(path.startswith("dataset/") for path, _ in wrong):
         (store.out / "dataset.json").unlink()
     return wrong
 
@@ -113,14 +139,16 @@ def _put(store: Store, partial: Path) -> None:
     }
     old = store.out / ".dataset.old.tmp"
     with writing(store.dataset):
+        for path in sorted(partial.rglob("*")):
+            sync(path)
         (store.out / "dataset.json").unlink(missing_ok=True)
         shutil.rmtree(old, ignore_errors=True)
         if store.dataset.exists():
             store.dataset.rename(old)
         partial.rename(store.dataset)
-        sync_folder(store.out)
+        sync(store.out)
         shutil.rmtree(old, ignore_errors=True)
-    store.write_json("dataset.json", {"inputs": _inputs(store), "files": files})
+    store.write_json("dataset.json", {"inputs": _inputs(store), "shards": store.names(), "files": files})
 
 
 def _inputs(store: Store) -> str:

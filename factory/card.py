@@ -124,15 +124,15 @@ def write(
     identity: Identity,
     book: Book,
     steps: Pipeline,
-    views: Sequence[str],
+    views: Mapping[str, str],
 ) -> str:
     """The card as Markdown; its YAML makes `datasets.load_dataset(folder, view)` work."""
     rehearsal = identity.engine == "rehearsal"
     parts = [
-        _yaml(views, rehearsal),
+        _yaml(found, views, rehearsal),
         "# Synthetic emotion dataset",
         _opening(identity, rehearsal),
-        "## Views\n\n" + _views(found, views),
+        "## Views\n\n" + _views(found, list(views)),
         "## Labels\n\n" + _labels(found, rehearsal),
         "## Text\n\n" + _text(found, rehearsal),
         "## What was thrown away\n\n" + _rejects(units, found),
@@ -142,15 +142,21 @@ def write(
     return "\n\n".join(parts) + "\n"
 
 
-def _yaml(views: Sequence[str], rehearsal: bool) -> str:
+def _yaml(found: Measured, views: Mapping[str, str], rehearsal: bool) -> str:
+    """What `load_dataset` goes by. It cannot load a split without rows, so those are not named; and its cache knows a
+    dataset by this text and the folder's name alone, so the text says which files it is about."""
     lines = ["---", "pretty_name: Synthetic emotion dataset", "language: en", "tags:"]
     lines += [f"- {tag}" for tag in ("synthetic", "emotion", "emotion-factory", *(["rehearsal"] if rehearsal else []))]
-    lines += ["task_categories:", "- text-classification", "configs:"]
-    for view in views:
-        lines += [f"- config_name: {view}"] + (["  default: true"] if view == "contextless" else []) + ["  data_files:"]
-        for split in ("train", "validation", "test"):
-            lines += [f"  - split: {split}", f"    path: {view}/{split}-*.parquet"]
-    return "\n".join([*lines, "---"])
+    lines += ["task_categories:", "- text-classification"]
+    configs: list[str] = []
+    for view, digest in views.items():
+        splits = [split for split in ("train", "validation", "test") if found.rows.get((view, split))]
+        if splits:
+            configs += [f"- config_name: {view}", f"  description: files {digest[:16]}"]
+            configs += (["  default: true"] if view == "contextless" else []) + ["  data_files:"]
+        for split in splits:
+            configs += [f"  - split: {split}", f"    path: {view}/{split}-*.parquet"]
+    return "\n".join([*lines, *(["configs:", *configs] if configs else []), "---"])
 
 
 def _opening(identity: Identity, rehearsal: bool) -> str:
@@ -171,7 +177,8 @@ def _views(found: Measured, views: Sequence[str]) -> str:
     return (
         f"{table}\n\nFrom {found.sources:,} source records, {found.passages:,} passages and {found.actors:,} actors. "
         "Splits are drawn by source record (80/10/10), so no narrative stands on two sides; records of equal text share "
-        "one split. Columns are the same in every run; those that a run has no value for are null."
+        "one split. Columns are the same in every run; those that a run has no value for are null. A split without rows "
+        "is a file without rows, which pandas and pyarrow read and `load_dataset` does not: it is not in the list above."
     )
 
 
@@ -225,7 +232,7 @@ def _rejects(units: Mapping[str, Count], found: Measured) -> str:
             f"{c.made:,}",
             f"{c.kept:,}",
             f"{c.dropped:,}",
-            ", ".join(f"{r} {n:,}" for r, n in sorted(c.reasons.items(), key=lambda x: (-x[1], x[0]))[:4]) or "-",
+            ", ".join(f"{r} {n:,}" for r, n in c.why()[:4]) or "-",
         ]
         for stage, c in units.items()
     ]

@@ -130,7 +130,7 @@ def thin(text: str, tokens: list[str]) -> bool:
     if len(parts) < 3:
         return False
     openings = Counter(" ".join(p.split(None, 2)[:2]).casefold() for p in parts if p)
-    return openings.most_common(1)[0][1] >= 3
+    return max(openings.values(), default=0) >= 3
 
 
 def names(text: str, labels: Iterable[str]) -> Finding | None:

@@ -1,6 +1,8 @@
 """The command line: options to settings, settings to a run, errors to one sentence and an exit code."""
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -248,6 +250,8 @@ def _print(parts: Iterable[Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Every error of the family becomes one sentence and its exit code; the last line names the code."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)  # also before the run's own handlers are in place
     try:
         if code := app(arguments, standalone_mode=False):  # that is how a typer.Exit comes back
             sys.exit(code)
@@ -264,6 +268,10 @@ def main(arguments: list[str] | None = None) -> None:
             told = err.format_message() if hasattr(err, "format_message") else str(err)
             _fail(f"{told or 'give a command'}; see factory --help", 2)
         raise
+
+
+def _terminated(number: int, _: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _fail(sentence: str, code: int) -> None:

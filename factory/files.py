@@ -32,7 +32,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     with writing(path):
         flush_bytes(beside(path), data)
         os.replace(beside(path), path)
-        sync_folder(path.parent)
+        sync(path.parent)
 
 
 def flush_bytes(path: Path, data: bytes) -> None:
@@ -47,9 +47,9 @@ def flush_bytes(path: Path, data: bytes) -> None:
         os.close(file)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder last through a power cut."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Make a file, or the renames in a folder, last through a power cut."""
+    file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
     finally:
@@ -66,7 +66,12 @@ def locked(path: Path) -> Iterator[int]:
     """Hold the lock file (yields its descriptor), or WrongRequest naming its holder; the kernel frees it when the
     process, and those that it handed the descriptor to, have died."""
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as err:
+            raise WrongRequest(
+                f"{path.parent} cannot be written ({err.strerror}); mend that or choose another OUT"
+            ) from err
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,7 +1,7 @@
 """What decides a run, frozen in run.toml at its first start, and whether a later request is for the same."""
 
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from factory.errors import WrongRequest
@@ -78,6 +78,8 @@ def refuse_strangers(store: Store, fresh: bool) -> None:
 def refuse_changed(store: Store, old: Frozen, new: Frozen) -> None:
     """A run is one dataset: other settings, another corpus, other prompts are another one."""
     changed = differing(old.content, new.content)
+    if old.identity.engine != new.identity.engine and not changed:
+        changed.append(f"engine ({named(old.identity)} then, {named(new.identity)} now)")
     if old.fingerprint != new.fingerprint:
         changed.append(f"corpus ({old.corpus} then, {new.corpus} or its content now)")
     changed += [f"prompt {n}" for n, h in new.prompts.items() if old.prompts.get(n, h) != h]
@@ -90,6 +92,26 @@ def refuse_changed(store: Store, old: Frozen, new: Frozen) -> None:
             f"{store.out} was made with other settings: {'; '.join(changed)}. "
             "Give them as they were, choose another OUT, or start anew with FRESH=1"
         )
+
+
+def refuse_other(store: Store, old: Frozen, steps: Pipeline, book: Book) -> None:
+    """A resumed run goes on with the stages and the prompts that it began with."""
+    changed = [
+        f"prompt {n} in {store.out}/prompts"
+        for n, h in old.prompts.items()
+        if n not in book.templates or book[n].hash != h
+    ]
+    other = set(stages(steps)) ^ set(old.stages)
+    if other:
+        named_ = ", ".join(sorted({one.split("(")[0] for one in other}))
+        changed.append(f"stage {named_} (give resume the pipeline that the run was begun with)")
+    if changed:
+        raise WrongRequest(f"{store.out} cannot go on: {'; '.join(changed)} changed since it began")
+
+
+def stages(steps: Pipeline) -> tuple[str, ...]:
+    """Every stage with its settings, as text that is the same in every process."""
+    return tuple(repr(s.stage) if is_dataclass(s.stage) else type(s.stage).__qualname__ for s in steps)
 
 
 def refuse_misfits(steps: Pipeline, book: Book) -> None:

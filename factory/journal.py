@@ -68,8 +68,8 @@ def _line(said: Said) -> bytes:
 def _read_line(line: bytes) -> Said | None:
     mark, _, body = line.partition(b" ")
     try:
-        if len(mark) != 8 or int(mark, 16) != zlib.crc32(body):
+        if not body or len(mark) != 8 or int(mark, 16) != zlib.crc32(body):
             return None
-    except ValueError:
+        return Said(**orjson.loads(body))
+    except (ValueError, TypeError):
         return None
-    return Said(**orjson.loads(body))

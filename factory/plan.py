@@ -79,6 +79,7 @@ class Shards:
     content: Content
     tally: Tally
     targets: Sequence[str]
+    stages: Sequence[str]  # whose tables a finished shard has
     total: int  # passages of the whole run
     size: int
     limit: int
@@ -104,7 +105,7 @@ class Shards:
             ordinal += 1
 
     def _opened(self, extent: Extent) -> Iterator[Work]:
-        done = self.store.finished(extent.name, self.targets)
+        done = self.store.finished(extent.name, self.targets, self.stages)
         if done is not None:
             self.tally.add(done.units)
             self.tally.shards_found += 1

@@ -3,6 +3,7 @@
 Ids grow along the way (`tale.p3`, `tale.p3.a2`, `tale.p3.a2.u7`) but are opaque: parents are fields of their own.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Annotated, NamedTuple, Self, TypeVar
 
@@ -237,7 +238,8 @@ class Count:
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
-    reasons: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)  # of rejected units
+    drops: dict[str, int] = field(default_factory=dict)  # of dropped children
 
     def add(self, other: "Count") -> None:
         for name in ("inputs", "accepted", "rejected", "made", "kept", "dropped", "asked", "remembered", "repairs"):
@@ -245,5 +247,11 @@ class Count:
         self.tokens_in += other.tokens_in
         self.tokens_out += other.tokens_out
         self.seconds += other.seconds
-        for reason, n in other.reasons.items():
-            self.reasons[reason] = self.reasons.get(reason, 0) + n
+        for mine, theirs in ((self.reasons, other.reasons), (self.drops, other.drops)):
+            for reason, n in theirs.items():
+                mine[reason] = mine.get(reason, 0) + n
+
+    def why(self) -> list[tuple[str, int]]:
+        """All reasons, of units and children, the commonest first."""
+        every = Counter(self.reasons) + Counter(self.drops)
+        return sorted(every.items(), key=lambda r: (-r[1], r[0]))

@@ -113,7 +113,7 @@ def synth(
         corpus=str(Path(corpus).resolve()),
         fingerprint=source.fingerprint(),
         prompts={name: book[name].hash for name in steps.prompts()},
-        stages=tuple(repr(step.stage) for step in steps),
+        stages=frozen_file.stages(steps),
     )
     if old is not None:
         frozen_file.refuse_changed(store, old, frozen)
@@ -162,10 +162,10 @@ def resume(
     elif source is not None and source.fingerprint() != frozen.fingerprint:
         source = None
         notes.append(f"the corpus {frozen.corpus} has changed: going on with the shards that are open")
-    last = store.read_json("corpus.json") or {}
-    if not operation.limit and last.get("limit"):
-        operation = replace(operation, limit=last["limit"])
+    if not operation.limit:
+        operation = replace(operation, limit=_last_limit(store))
     book = prompts.load(steps.prompts(), store.out / "prompts")
+    frozen_file.refuse_other(store, frozen, steps, book)
     return _go(
         Job(
             store=store,
@@ -183,21 +183,52 @@ def resume(
     )
 
 
+RETRY = "retry.json"
+
+
 def retry(out: str | os.PathLike[str], **how: Any) -> tuple[int, Result]:
-    """Ask again, in a new round, for every unit that was rejected; returns how many there were, and the run."""
+    """Ask again, in a new round, for every unit that was rejected; returns how many there were, and the run.
+
+    What is to be asked is written down first: a killed retry goes on where it was, in the same round.
+    """
     store = Store(Path(out))
     need(store)
-    asked = 0
-    with _lock(store):
-        for name in store.names():
-            table = store.table(name, "rejects", ["stage", "id", "level", "round"])
-            if store.finished(name) is None or table is None:
-                continue
-            again = {f"{r['stage']} {r['id']}": r["round"] + 1 for r in table.to_pylist() if r["level"] == "unit"}
-            if again:
-                asked += len(again)
-                store.retry(name, store.rounds(name) | again)
+    with locked(store.out / "lock"):
+        plan = store.read_json(RETRY)
+        if plan is None:
+            plan = {name: store.rounds(name) | again for name in store.names() if (again := _rejected(store, name))}
+            if plan:
+                store.write_json(RETRY, plan)
+    asked = sum(round_ > store.rounds(name).get(unit, 0) for name in plan for unit, round_ in plan[name].items())
     return asked, resume(out, **how)
+
+
+def _rejected(store: Store, name: str) -> dict[str, int]:
+    """The rejected units of a finished shard, each with its next round."""
+    table = store.table(name, "rejects", ["stage", "id", "level", "round"])
+    if store.finished(name) is None or table is None:
+        return {}
+    return {f"{r['stage']} {r['id']}": r["round"] + 1 for r in table.to_pylist() if r["level"] == "unit"}
+
+
+def _reopen(store: Store) -> None:
+    """Open the shards of a pending retry that are still closed."""
+    for name, rounds in (store.read_json(RETRY) or {}).items():
+        if store.rounds(name) != rounds:
+            store.retry(name, rounds)
+
+
+def _tidy(store: Store, frozen: Frozen, steps: Pipeline) -> None:
+    """All shards are finished: a pending retry is done, and a folder that is no shard of the run goes."""
+    for name in store.names():
+        if store.finished(name, frozen.targets, names(steps)) is None:
+            store.drop(name)
+    with writing(store.out):
+        (store.out / RETRY).unlink(missing_ok=True)
+
+
+def names(steps: Pipeline) -> tuple[str, ...]:
+    return tuple(step.stage.name for step in steps)
 
 
 def _go(job: Job) -> Result:
@@ -217,6 +248,7 @@ def _go(job: Job) -> Result:
             content=frozen.content,
             tally=tally,
             targets=frozen.targets,
+            stages=names(job.steps),
             total=counted["passages"],
             size=operation.shard_size,
             limit=operation.limit,
@@ -236,6 +268,7 @@ def _go(job: Job) -> Result:
                     "and run the same command again"
                 )
             with _quick_interrupt():
+                _tidy(store, frozen, job.steps)
                 build.build(store, frozen.content, frozen.identity, job.steps, job.book, job.watcher.say)
         finally:
             job.watcher.stop()
@@ -313,12 +346,14 @@ def rebuild(out: str | os.PathLike[str], watcher: Watcher | None = None) -> None
     """Make the dataset of a run anew from its finished shards."""
     store = Store(Path(out))
     frozen = need(store)
-    counted = store.read_json("corpus.json") or {"passages": 0}
     steps = pipeline(frozen.content).wanted(frozen.targets)
-    if sum(e.count for e in extents(store) if store.finished(e.name, frozen.targets)) < counted["passages"]:
+    book = prompts.load(steps.prompts(), store.out / "prompts")
+    frozen_file.refuse_other(store, frozen, steps, book)
+    total = (store.read_json("corpus.json") or {}).get("passages")
+    done = sum(e.count for e in extents(store) if store.finished(e.name, frozen.targets, names(steps)))
+    if total is None or done < total:
         raise Stopped(f"{store.out} is not finished; go on with `factory resume {store.out}`, which builds at its end")
-    with _lock(store), _quick_interrupt():
-        book = prompts.load(steps.prompts(), store.out / "prompts")
+    with locked(store.out / "lock"), _quick_interrupt():
         build.build(store, frozen.content, frozen.identity, steps, book, (watcher or Silent()).say)
 
 
@@ -422,9 +457,9 @@ def _count(job: Job) -> dict[str, Any]:
 
 def _all_done(job: Job, counted: dict[str, Any]) -> bool:
     store, frozen = job.store, job.frozen
-    if job.old is None or set(frozen.targets) - set(job.old.targets):
+    if job.old is None or set(frozen.targets) - set(job.old.targets) or (store.out / RETRY).exists():
         return False
-    done = [e.count for e in extents(store) if store.finished(e.name, frozen.targets)]
+    done = [e.count for e in extents(store) if store.finished(e.name, frozen.targets, names(job.steps))]
     return (
         sum(done) == counted["passages"]
         and len(done) == len(store.names())
@@ -455,6 +490,21 @@ def _prepare(job: Job, counted: dict[str, Any]) -> None:
     with writing(store.out), (store.out / "starts.jsonl").open("ab") as file:
         file.write(orjson.dumps(start) + b"\n")
     store.sweep()
+    _reopen(store)
+
+
+def _last_limit(store: Store) -> int:
+    """LIMIT of the last start, from its line in starts.jsonl (the last whole one)."""
+    try:
+        lines = (store.out / "starts.jsonl").read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return 0
+    for line in reversed(lines):
+        try:
+            return int(orjson.loads(line)["limit"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return 0
 
 
 def _write_if_new(path: Path, data: bytes) -> None:
@@ -493,9 +543,3 @@ def _begun(store: Store) -> Iterator[None]:
     except OSError as err:
         raise WrongRequest(f"{store.out} cannot be written ({err.strerror}); choose another OUT") from err
     yield
-
-
-@contextmanager
-def _lock(store: Store) -> Iterator[None]:
-    with locked(store.out / "lock"):
-        yield

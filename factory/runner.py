@@ -91,8 +91,8 @@ def watch(tally: Tally, max_rejects: float, max_tokens: int) -> None:
             reason = max(count.reasons, key=lambda r: count.reasons[r])
             raise Stopped(
                 f"{count.rejected} of {count.inputs} units of stage {stage!r} were rejected, most as {reason!r}, more "
-                f"than MAX_REJECTS={max_rejects:g} allows; look at them with `make rejects`, mend the cause, or "
-                "run the same command with a higher MAX_REJECTS"
+                f"than MAX_REJECTS={max_rejects:g} allows; look at them with `make rejects`; a prompt or model that is at "
+                "fault needs a new OUT, bad luck a higher MAX_REJECTS and then `make rejects RETRY=1`"
             )
     if max_tokens and tally.tokens() > max_tokens:
         raise Stopped(
@@ -131,7 +131,7 @@ class Runner:
         """Work off all shards; raises Stopped at a limit, and whatever ended the engine. Cancel it to interrupt."""
         sync = asyncio.create_task(self._sync())
         try:
-            await self._loop(shards)
+            await self._loop(shards, sync)
         finally:
             for task in (*self._tasks, sync):
                 task.cancel()
@@ -140,7 +140,7 @@ class Runner:
                 if work.journal:
                     work.journal.close()
 
-    async def _loop(self, shards: Iterator[Work]) -> None:
+    async def _loop(self, shards: Iterator[Work], sync: asyncio.Task[None]) -> None:
         more = True
         while True:
             while more and len(self._open) < OPEN_SHARDS and len(self._heap) < self.concurrency:
@@ -155,7 +155,7 @@ class Runner:
             self.tally.in_flight = len(self._tasks)
             if not self._tasks:
                 return
-            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({*self._tasks, sync}, return_when=asyncio.FIRST_COMPLETED)
             self._tasks -= done
             failed = [error for task in done if not task.cancelled() and (error := task.exception())]
             if failed:
@@ -266,9 +266,10 @@ class Runner:
                 one.made += len(outcome.rows) + len(outcome.faults)
                 one.kept += len(outcome.rows)
                 one.dropped += len(outcome.faults)
-            for reason in [f.reason for f in outcome.faults] or [outcome.reason]:
-                if reason:
-                    one.reasons[reason] = one.reasons.get(reason, 0) + 1
+            if not outcome.accepted:
+                one.reasons[outcome.reason] = one.reasons.get(outcome.reason, 0) + 1
+            for fault in outcome.faults:
+                one.drops[fault.reason] = one.drops.get(fault.reason, 0) + 1
         if outcome.accepted:
             for number, child in enumerate(outcome.rows):
                 work.rows[stage].append(((*order, number), child, reply))

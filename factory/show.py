@@ -54,7 +54,7 @@ def accounts(counts: Mapping[str, Count]) -> Table:
         left = name in ("stage", "commonest reason")
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "commonest reason")
     for stage, c in counts.items():
-        reason = ", ".join(f"{r} {n:,}" for r, n in sorted(c.reasons.items(), key=lambda x: (-x[1], x[0]))[:2])
+        reason = ", ".join(f"{r} {n:,}" for r, n in c.why()[:2])
         numbers = (c.inputs, c.accepted, c.rejected, c.made, c.kept, c.dropped, c.asked)
         table.add_row(stage, *(f"{n:,}" for n in numbers), reason or "-")
     return table
@@ -147,7 +147,7 @@ def state(store: Store) -> Iterator[RenderableType]:
         yield accounts(counts)
         totals = Counter[str]()
         for count in counts.values():
-            totals.update(count.reasons)
+            totals.update(dict(count.why()))
         tokens = sum(c.tokens_in + c.tokens_out for c in counts.values())
         yield Text(f"tokens: {tokens:,}; rejects by reason: " + (_counted(totals) or "none"))
     current = build.is_current(store)

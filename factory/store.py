@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from factory import arrow, journal
 from factory.errors import WrongRequest
-from factory.files import beside, flush_bytes, sha256, sync_folder, write_atomic, writing
+from factory.files import beside, flush_bytes, sha256, sync, write_atomic, writing
 from factory.records import Count, Passage, Reject, Said
 
 MANIFEST, DAMAGED, ROUNDS = "manifest.json", "damaged.json", "rounds.json"
@@ -33,6 +33,7 @@ _OURS = frozenset(
         "shards",
         "dataset",
         "dataset.json",
+        "retry.json",
         "report.html",
     ]
 )
@@ -86,14 +87,21 @@ class Store:
 
     def sweep(self) -> None:
         """Remove unfinished files of a killed process; only those that carry our mark."""
-        for folder in (self.out, *(p for p in self.shards.glob("*") if p.is_dir())):
-            for path in folder.glob(".*.tmp"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        with writing(self.out):
+            for folder in (self.out, *(p for p in self.shards.glob("*") if p.is_dir())):
+                for path in folder.glob(".*.tmp"):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def drop(self, name: str) -> None:
+        """Remove a shard folder that is no part of the run any more, and its journal."""
+        with writing(self.shards):
+            shutil.rmtree(self.shards / name)
+            self.journal_path(name).unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Remove everything of the run, its configuration last: killed half-way it is still a run, only emptier."""
         with writing(self.out):
-            for name in ("dataset.json", "corpus.json", "starts.jsonl", "report.html"):
+            for name in ("dataset.json", "corpus.json", "starts.jsonl", "retry.json", "report.html"):
                 (self.out / name).unlink(missing_ok=True)
             for folder in (self.dataset, self.shards, self.journals):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -120,11 +128,14 @@ class Store:
         units = {stage: Count(**count) for stage, count in found.pop("units").items()}
         return Manifest(**(found | {"targets": tuple(found["targets"])}), units=units)
 
-    def finished(self, name: str, targets: Iterable[str] = ()) -> Manifest | None:
-        """The manifest of a shard that is whole at a glance (presence and size) and has these targets, else None."""
+    def finished(self, name: str, targets: Iterable[str] = (), stages: Iterable[str] = ()) -> Manifest | None:
+        """The manifest of a shard that is whole at a glance (presence and size) and has these targets and the tables of
+        these stages, else None."""
         folder = self.shards / name
         manifest = self.manifest(name)
         if manifest is None or not set(targets) <= set(manifest.targets) or (folder / DAMAGED).exists():
+            return None
+        if not {f"{stage}.parquet" for stage in stages} <= manifest.files.keys():
             return None
         return manifest if not any(_differs(folder / f, one) for f, one in manifest.files.items()) else None
 
@@ -133,16 +144,19 @@ class Store:
         name = shard_name(ordinal, passages)
         folder = self.shards / name
         with writing(folder):
+            for other in self.shards.glob(f"{ordinal:05d}-*"):  # the rest of a shard that was cut otherwise
+                if other.name != name:
+                    self.drop(other.name)
             folder.mkdir(parents=True, exist_ok=True)
             self.journals.mkdir(exist_ok=True)
-            sync_folder(self.shards)
+            sync(self.shards)
         write_atomic(folder / "passages.parquet", _bytes(arrow.table(Passage, passages, [""] * len(passages))))
         return name
 
     def passages(self, name: str) -> tuple[Passage, ...]:
-        """The passages of a shard; empty where they are missing or unreadable."""
+        """The passages of a shard; empty where they are missing, unreadable or known to be damaged."""
         table = read_table(self.shards / name / "passages.parquet")
-        if table is None:
+        if table is None or "passages.parquet" in self.damaged(name):
             return ()
         return tuple(Passage(**row) for row in table.drop_columns(["reply"]).to_pylist())
 
@@ -169,7 +183,7 @@ class Store:
         write_atomic(self.shards / name / ROUNDS, orjson.dumps(dict(sorted(rounds.items()))))
         with writing(self.shards / name):
             (self.shards / name / MANIFEST).unlink(missing_ok=True)
-            sync_folder(self.shards / name)
+            sync(self.shards / name)
 
     def commit(
         self,
@@ -198,7 +212,7 @@ class Store:
             for kept in ("passages.parquet", ROUNDS):
                 if (folder / kept).exists():
                     files[kept] = _entry((folder / kept).read_bytes(), passages)
-            sync_folder(folder)
+            sync(folder)
         manifest = Manifest(
             shard=name,
             first=first,

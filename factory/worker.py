@@ -6,12 +6,17 @@ shards itself, by the same code as ever. They talk in JSON lines over pipes: a w
 """
 
 import asyncio
+import contextlib
 import os
+import queue
+import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import orjson
 
@@ -24,7 +29,7 @@ from factory.store import Store
 # Two of everything: allocators that keep little for later halve what a worker holds.
 _LEAN = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"}
 SNAPSHOT_SECONDS = 0.25
-ENDING_SECONDS = 4.0  # for a worker to write what it is writing, after an interrupt
+ENDING_SECONDS = 2.0  # for a worker to write what it is writing, after an interrupt
 
 
 @dataclass
@@ -43,47 +48,41 @@ class Workers:
         """Work off all shards; raises what a worker raised, or Stopped at a limit of all of them together."""
         self._shards = shards
         self._base = {stage: Count(**asdict(count)) for stage, count in self.tally.counts.items()}
-        tasks = [asyncio.create_task(self._one(number)) for number in range(self.count)]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        with ThreadPoolExecutor(2 * self.count) as threads:  # a pipe is read in a thread, and a process waited for
+            tasks = [asyncio.create_task(self._one(number, threads)) for number in range(self.count)]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _one(self, number: int) -> None:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "factory.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+    async def _one(self, number: int, threads: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "factory.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its workers in order
             env=os.environ | _LEAN,
             pass_fds=[self.lock] if self.lock >= 0 else [],
-            limit=1 << 24,
         )
         assert process.stdin is not None and process.stdout is not None
         try:
-            process.stdin.write(orjson.dumps(self.task) + b"\n")
-            async for line in process.stdout:
+            _tell(process.stdin, self.task)
+            while line := await loop.run_in_executor(threads, process.stdout.readline):
                 said = orjson.loads(line)
                 if "more" in said:
                     work = next(self._shards, None)
-                    process.stdin.write(orjson.dumps({"shard": work.name if work else None}) + b"\n")
+                    _tell(process.stdin, {"shard": work.name if work else None})
                 elif "tally" in said:
                     self._add(number, said["tally"])
                 elif "error" in said:
                     raise _error(said)
-            if await process.wait() != 0:
+            if await loop.run_in_executor(threads, process.wait) != 0:
                 raise Stopped("a worker process ended unexpectedly; run the same command again")
         finally:
-            process.stdin.close()
-            try:
-                await asyncio.wait_for(process.wait(), ENDING_SECONDS)
-            except (TimeoutError, asyncio.CancelledError):
-                process.kill()
-                await process.wait()
+            await asyncio.shield(loop.run_in_executor(threads, _ended, process))
 
     def _add(self, number: int, snapshot: dict[str, Any]) -> None:
         """The accounts of all workers together, and the limits on them."""
@@ -99,6 +98,25 @@ class Workers:
         watch(self.tally, self.max_rejects, self.max_tokens)
 
 
+def _tell(pipe: IO[bytes], message: Mapping[str, Any]) -> None:
+    """A worker that is gone is noticed by the end of its own pipe."""
+    with contextlib.suppress(BrokenPipeError):
+        pipe.write(orjson.dumps(message) + b"\n")
+        pipe.flush()
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Close the talk, which asks a worker to end; kill one that does not. All it has been told is on the disk."""
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()  # type: ignore[union-attr]  # it was opened as a pipe
+    try:
+        process.wait(ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()  # type: ignore[union-attr]
+
+
 def _error(said: dict[str, str]) -> FactoryError:
     """The worker's error as the parent's own: the same class and sentence."""
     kind = getattr(errors, said["error"], Stopped)
@@ -106,10 +124,18 @@ def _error(said: dict[str, str]) -> FactoryError:
 
 
 class _Pipe:
-    """The worker's side of the talk."""
+    """The worker's side of the talk. A thread listens all the time, so the end of the pipe is heard at once."""
 
-    def __init__(self, store: Store, asked: TextIO, said: TextIO) -> None:
-        self._store, self._asked, self._said = store, asked, said
+    def __init__(self, store: Store, asked: IO[str], said: IO[str], stop: Callable[[], None]) -> None:
+        self._store, self._said = store, said
+        self._heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, args=(asked, stop), daemon=True).start()
+
+    def _listen(self, asked: IO[str], stop: Callable[[], None]) -> None:
+        for line in asked:
+            self._heard.put(line)
+        self._heard.put("")
+        stop()
 
     def say(self, **message: Any) -> None:
         self._said.write(orjson.dumps(message).decode() + "\n")
@@ -119,7 +145,7 @@ class _Pipe:
         """Shards as the parent hands them out; the end of the pipe is an interrupt."""
         while True:
             self.say(more=1)
-            line = self._asked.readline()
+            line = self._heard.get()
             if not line:
                 raise Interrupted("the parent process is gone")
             name = orjson.loads(line)["shard"]
@@ -128,7 +154,11 @@ class _Pipe:
             yield Work.opened(self._store, name)
 
 
-async def _work(runner: Runner, pipe: _Pipe) -> None:
+async def _work(runner: Runner, store: Store, asked: IO[str], said: IO[str]) -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    pipe = _Pipe(store, asked, said, lambda: loop.call_soon_threadsafe(task.cancel))  # type: ignore[arg-type]  # its handle
+
     async def tell() -> None:
         while True:
             await asyncio.sleep(SNAPSHOT_SECONDS)
@@ -137,10 +167,12 @@ async def _work(runner: Runner, pipe: _Pipe) -> None:
     telling = asyncio.create_task(tell())
     try:
         await runner.run(pipe.shards())
+        pipe.say(tally=_snapshot(runner.tally))
+    except FactoryError as err:
+        pipe.say(error=type(err).__name__, sentence=str(err))
     finally:
         telling.cancel()
         await runner.engine.close()
-    pipe.say(tally=_snapshot(runner.tally))
 
 
 def _snapshot(tally: Tally) -> dict[str, Any]:
@@ -160,14 +192,8 @@ def main() -> None:
         return
     task = orjson.loads(line)
     store = Store(Path(task["out"]))
-    pipe = _Pipe(store, asked, said)
-    try:
-        with run.rare_collections():
-            asyncio.run(_work(run.worker_runner(store, task), pipe))
-    except Interrupted:
-        return
-    except FactoryError as err:
-        pipe.say(error=type(err).__name__, sentence=str(err))
+    with run.rare_collections(), contextlib.suppress(asyncio.CancelledError, BrokenPipeError):
+        asyncio.run(_work(run.worker_runner(store, task), store, asked, said))
 
 
 def _die_with_parent() -> None:

@@ -289,14 +289,19 @@ def test_at_most_fifteen_of_a_hundred_rows_have_a_flip(run: Run) -> None:
     assert 0 < kinds["flipped"] <= 0.15 * kinds["original"]
 
 
-def test_rows_of_a_split_stand_in_canonical_order(run: Run) -> None:
-    """Corpus order, then id."""
-    place = {ident: n for n, ident in enumerate(run.table("passages")["id"].to_pylist())}
-    for view in VIEWS:
-        for split in SPLITS:
-            rows = _table(run, view, split)
-            keys = list(zip((place[p] for p in rows["passage_id"].to_pylist()), rows["id"].to_pylist(), strict=True))
-            assert keys == sorted(set(keys))
+def test_rows_of_a_split_stand_in_canonical_order(run: Run, tmp_path: Path) -> None:
+    """Corpus order, then id; also where the ids of the records fall."""
+    corpus = _corpus(tmp_path, {f"t{n}": f"{TALE} It was day {n}." for n in range(20, 0, -1)})
+    falling = factory.synth(corpus, tmp_path / "run", shard_size=7, stages=["contextless"], actors=1, workers=1)
+    for one in (run, falling):
+        place = {ident: n for n, ident in enumerate(one.table("passages")["id"].to_pylist())}
+        for view in VIEWS:
+            for split in SPLITS:
+                rows = _table(one, view, split)
+                keys = list(
+                    zip((place[p] for p in rows["passage_id"].to_pylist()), rows["id"].to_pylist(), strict=True)
+                )
+                assert keys == sorted(set(keys))
 
 
 def test_the_emotions_asked_for_are_level_over_the_run(run: Run) -> None:

@@ -24,14 +24,23 @@ class Retrying:
     async def complete(self, request: Request) -> Reply:
         try:
             return await self.engine.complete(request)
-        except Transient:
+        except Transient as err:  # only now, for most requests never need the machinery
+            first: Transient | None = err
+
+            async def attempt() -> Reply:
+                nonlocal first
+                if first is not None:  # the try that has just failed counts, and a wait follows it
+                    failed, first = first, None
+                    raise failed
+                return await self.engine.complete(request)
+
             again = AsyncRetrying(
-                stop=stop_after_attempt(self.tries - 1),
+                stop=stop_after_attempt(self.tries),
                 wait=wait_random_exponential(multiplier=self.wait_seconds, max=60 * self.wait_seconds),
                 retry=retry_if_exception_type(Transient),
                 reraise=True,
             )
-            return await again(self.engine.complete, request)
+            return await again(attempt)
 
     async def close(self) -> None:
         await self.engine.close()

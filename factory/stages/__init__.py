@@ -139,7 +139,7 @@ def drive(stage: Stage, row: Any, asking: Asking, round_: int) -> Talk:
         return Outcome(rows=best.good, faults=best.faults, repairs=attempt)
     if trouble is None:
         counted = Counter(f.reason for f in best.faults).most_common(1)
-        detail = "; ".join(map(_line, best.faults))
+        detail = best.faults[0].detail if len(best.faults) == 1 else "; ".join(map(_line, best.faults))
         trouble = BadReply(counted[0][0] if counted else "empty", detail)
     return Outcome(reason=trouble.reason, detail=trouble.detail[:500], raw=reply.text, repairs=attempt)
 
