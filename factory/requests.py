@@ -54,6 +54,11 @@ class Reply:
     tokens_out: int = 0
     seconds: float = 0.0
 
+    @staticmethod
+    def of(text: str, finish: str) -> "Reply":
+        """A reply as it was journalled."""
+        return Reply(text=text, finish=finish if finish in ("length", "error") else "stop")  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:

@@ -15,9 +15,9 @@ from typing import Any
 from factory.engines import Engine
 from factory.errors import Stopped, Transient, Unreachable
 from factory.journal import Journal
-from factory.records import Count, Fault, Passage, Reject, Said
+from factory.records import Count, Passage, Reject, Said
 from factory.requests import Reply, Request, key
-from factory.stages import Asking, Outcome, Pipeline, Step
+from factory.stages import Asking, Outcome, Pipeline, Step, thrown
 from factory.store import Rows, Store
 
 OPEN_SHARDS = 2  # one being worked off, one begun: more only cost memory
@@ -233,7 +233,7 @@ class Runner:
             work.journal.append(said)
             work.remembered[name] = said
         else:
-            reply = Reply(text=said.text, finish=said.finish)  # type: ignore[arg-type]  # as it was journalled
+            reply = Reply.of(said.text, said.finish)
             for one in counts:
                 one.remembered += 1
         work.replies[name] = ((*order, request.round, request.repair), said)
@@ -270,14 +270,11 @@ class Runner:
                 one.reasons[outcome.reason] = one.reasons.get(outcome.reason, 0) + 1
             for fault in outcome.faults:
                 one.drops[fault.reason] = one.drops.get(fault.reason, 0) + 1
+        work.rejects += [((*order, number), one) for number, one in enumerate(thrown(stage, row, outcome, round_))]
         if outcome.accepted:
             for number, child in enumerate(outcome.rows):
                 work.rows[stage].append(((*order, number), child, reply))
-            for number, fault in enumerate(outcome.faults):
-                work.rejects.append(((*order, number), _child(stage, row, fault, outcome, round_)))
             self._feed(work, stage, row, list(outcome.rows), order)
-        else:
-            work.rejects.append((order, _whole(stage, row, outcome, round_)))
         if self.max_tokens or not outcome.accepted:
             watch(self.tally, self.max_rejects, self.max_tokens)
 
@@ -322,35 +319,3 @@ class Runner:
             await asyncio.sleep(self.fsync_seconds)
             for journal in [w.journal for w in self._open.values() if w.journal]:
                 await asyncio.to_thread(journal.sync)
-
-
-def _child(stage: str, row: Any, fault: Fault, outcome: Outcome, round_: int) -> Reject:
-    return Reject(
-        id=row.id,
-        source_id=row.source_id,
-        passage_id=row.passage_id,
-        stage=stage,
-        level="child",
-        child_id=fault.id,
-        reason=fault.reason,
-        detail=fault.detail,
-        raw=fault.raw,
-        repairs=outcome.repairs,
-        round=round_,
-    )
-
-
-def _whole(stage: str, row: Any, outcome: Outcome, round_: int) -> Reject:
-    return Reject(
-        id=row.id,
-        source_id=row.source_id,
-        passage_id=row.passage_id,
-        stage=stage,
-        level="unit",
-        child_id="",
-        reason=outcome.reason,
-        detail=outcome.detail,
-        raw=outcome.raw,
-        repairs=outcome.repairs,
-        round=round_,
-    )

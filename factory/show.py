@@ -15,11 +15,13 @@ from rich.text import Text
 
 from factory import build, journal, prompts
 from factory.errors import WrongRequest
-from factory.frozen import Frozen, need
-from factory.records import Batch, Count, Labels, Passage, Reject, Said
-from factory.requests import draw, key
+from factory.frozen import Frozen, need, stages
+from factory.records import Batch, Count, Labels, Passage, Reject
+from factory.replay import Unit, asking_of, units
+from factory.requests import draw
 from factory.run import Result
-from factory.stages import Asking, Pipeline, Stage
+from factory.stages import Asking, Pipeline
+from factory.stages import thrown as refused
 from factory.steps import pipeline
 from factory.store import Store, rejects
 from factory.text import clean
@@ -171,10 +173,10 @@ def verified(store: Store) -> tuple[list[RenderableType], bool]:
 
 def thrown(store: Store, stage: str = "", reason: str = "", most: int = 20) -> Iterator[RenderableType]:
     """Rejects counted by stage, level and reason, then some of them."""
-    need(store)
+    frozen = need(store)
     counts: Counter[tuple[str, str, str]] = Counter()
     some: list[Reject] = []
-    for one in rejects(store, store.names()):
+    for one in _every_reject(store, frozen):
         if (stage and one.stage != stage) or (reason and one.reason != reason):
             continue
         counts[one.stage, one.level, one.reason] += 1
@@ -195,6 +197,21 @@ def thrown(store: Store, stage: str = "", reason: str = "", most: int = 20) -> I
         yield Text.assemble((f"{one.stage} {ident} ", "dim"), (one.reason, "red"), f"  {clean(one.detail[:200])}")
         if one.raw:
             yield Text(f"    {clean(one.raw[:200])}", style="dim")
+
+
+def _every_reject(store: Store, frozen: Frozen) -> Iterator[Reject]:
+    """Of finished shards from their tables, of open ones from what their journals remember."""
+    steps = pipeline(frozen.content).wanted(frozen.targets)
+    asking = _asking(store, frozen, steps)
+    for name in store.names():
+        if store.finished(name) is not None:
+            yield from rejects(store, [name])
+            continue
+        remembered, rounds = store.remembered(name), store.rounds(name)
+        for passage in store.passages(name):
+            for unit in units(passage, steps, asking, frozen.identity, remembered, rounds):
+                if unit.outcome is not None:
+                    yield from refused(unit.stage.name, unit.row, unit.outcome, unit.round)
 
 
 def trace(store: Store, ident: str) -> Iterator[RenderableType]:
@@ -231,42 +248,23 @@ def _told(
     store: Store, name: str, ident: str, passage: Passage, steps: Pipeline, frozen: Frozen
 ) -> Iterator[RenderableType]:
     """Replays the pure stages over the remembered replies of one passage, and shows the units of the row's own line."""
-    asking = Asking(
-        book=prompts.load(steps.prompts(), store.out / "prompts"),
-        seed=frozen.content.seed,
-        repairs=frozen.content.repairs,
-        greedy=frozen.content.preset == "paper",
-    )
     remembered, rounds = store.remembered(name), store.rounds(name)
     thrown_here = [r for r in rejects(store, [name]) if r.passage_id == passage.id]
-    yield Text.assemble((ident, "bold"), f"   shard {name}   {passage.where}")
-    yield Panel(Text(passage.text), title=f"passage {passage.id}", title_align="left", border_style="dim")
-
-    def go(after: str | None, before: Any, made: Sequence[Any]) -> Iterator[RenderableType]:
-        for step in steps.following(after):
-            for row in step.stage.feed(before, made):
-                if not _related(row, ident):
-                    continue
-                talk = step.stage.talk(row, asking, rounds.get(f"{step.stage.name} {row.id}", 0))
-                said, outcome = [], None
-                try:
-                    request = next(talk)
-                    while (reply := remembered.get(key(frozen.identity, request))) is not None:
-                        said.append((request, reply))
-                        request = talk.send(_reply(reply))
-                except StopIteration as end:
-                    outcome = end.value
-                yield from _unit(step.stage, row, said, outcome, ident, thrown_here)
-                if outcome is not None and outcome.accepted:
-                    yield from go(step.stage.name, row, outcome.rows)
-
-    yield from go(None, passage, [passage])
+    yield Text.assemble((ident, "bold"), f"   shard {name}   {clean(passage.where)}")
+    yield Panel(Text(clean(passage.text)), title=f"passage {passage.id}", title_align="left", border_style="dim")
+    asking = _asking(store, frozen, steps)
+    for unit in units(passage, steps, asking, frozen.identity, remembered, rounds, lambda row: _related(row, ident)):
+        yield from _unit(unit, ident, thrown_here)
+    if stages(steps) != frozen.stages:
+        own = ", ".join(sorted({one.split("(")[0] for one in set(frozen.stages) - set(stages(steps))}))
+        yield Text(f"stages of its own ({own}) made this run too; they are not shown here", style="yellow")
 
 
-def _reply(said: Said) -> Any:
-    from factory.requests import Reply
-
-    return Reply(text=said.text, finish=said.finish)  # type: ignore[arg-type]  # as it was journalled
+def _asking(store: Store, frozen: Frozen, steps: Pipeline) -> Asking:
+    content = frozen.content
+    return asking_of(
+        prompts.load(steps.prompts(), store.out / "prompts"), content.seed, content.repairs, content.preset
+    )
 
 
 def _related(row: Any, ident: str) -> bool:
@@ -275,19 +273,15 @@ def _related(row: Any, ident: str) -> bool:
     return any(ident == one or ident.startswith(f"{one}.") or one.startswith(f"{ident}.") for one in own)
 
 
-def _unit(
-    stage: Stage, row: Any, said: Sequence[tuple[Any, Said]], outcome: Any, ident: str, thrown_here: Sequence[Any]
-) -> Iterator[RenderableType]:
+def _unit(unit: Unit, ident: str, thrown_here: Sequence[Any]) -> Iterator[RenderableType]:
+    stage, row, outcome = unit.stage, unit.row, unit.outcome
     yield Rule(f"{stage.name} · {row.id}", align="left")
-    for number, (request, reply) in enumerate(said):
+    for number, (request, reply) in enumerate(unit.said):
         shown = request.messages if number == 0 else request.messages[-1:]
         for message in shown:
             yield Text.assemble((f"{message.role}: ", "bold"), (clean(message.content), "dim"))
-        yield Text.assemble(
-            ("reply: ", "bold green"),
-            clean(reply.text),
-            (f"   [{reply.finish}, {reply.tokens_out} tokens, key {reply.key[:12]}]", "dim"),
-        )
+        about = f"   [{reply.finish}, {reply.tokens_out} tokens, key {reply.key[:12]}]"
+        yield Text.assemble(("reply: ", "bold green"), clean(reply.text), (about, "dim"))
     if outcome is None:
         yield Text("no reply is remembered for this unit", style="yellow")
     elif not outcome.accepted:

@@ -99,7 +99,14 @@ def test_the_reason_named_is_the_commonest_of_the_rejected_units() -> None:
     tally = Tally()
     # 29 accepted units dropped two children each; 31 units were rejected as not_json.
     tally.counts["labels"] = Count(
-        inputs=60, accepted=29, rejected=31, made=290, kept=232, dropped=58, reasons={"no_label": 58, "not_json": 31}
+        inputs=60,
+        accepted=29,
+        rejected=31,
+        made=290,
+        kept=232,
+        dropped=58,
+        reasons={"not_json": 31},
+        drops={"no_label": 58},
     )
     with pytest.raises(Stopped, match="most as 'not_json'"):
         watch(tally, 0.5, 0)

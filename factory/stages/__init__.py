@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from factory.errors import BadReply
 from factory.prompts import Book, neutral
-from factory.records import Fault
+from factory.records import Fault, Reject
 from factory.requests import Message, Reply, Request, Sampling, row_seed
 
 
@@ -243,6 +243,28 @@ def parse(said: type[Answer], reply: Reply) -> Any:
 def _line(fault: Fault) -> str:
     quoted_child = f" (you wrote: {fault.raw[:160]})" if fault.raw else ""
     return f"{fault.reason}: {fault.detail}{quoted_child}"
+
+
+def thrown(stage: str, row: Any, outcome: Outcome, round_: int) -> list[Reject]:
+    """What goes to the rejects: the unit itself, or the children that an accepted one lost."""
+    whole = [("unit", "", outcome.reason, outcome.detail, outcome.raw)] if not outcome.accepted else []
+    children = [("child", f.id, f.reason, f.detail, f.raw) for f in outcome.faults]
+    return [
+        Reject(
+            id=row.id,
+            source_id=row.source_id,
+            passage_id=row.passage_id,
+            stage=stage,
+            level=level,
+            child_id=child,
+            reason=reason,
+            detail=detail,
+            raw=raw,
+            repairs=outcome.repairs,
+            round=round_,
+        )
+        for level, child, reason, detail, raw in whole or children
+    ]
 
 
 @dataclass(frozen=True, slots=True)
