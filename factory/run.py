@@ -212,19 +212,16 @@ def _rejected(store: Store, name: str) -> dict[str, int]:
 
 
 def _reopen(store: Store) -> None:
-    """Open the shards of a pending retry that are still closed."""
+    """Open the shards of a pending retry that have not been worked off."""
     for name, rounds in (store.read_json(RETRY) or {}).items():
-        if store.rounds(name) != rounds:
-            store.retry(name, rounds)
+        store.retry(name, rounds)
 
 
 def _tidy(store: Store, frozen: Frozen, steps: Pipeline) -> None:
-    """All shards are finished: a pending retry is done, and a folder that is no shard of the run goes."""
+    """All shards are finished: a folder that is no shard of the run goes."""
     for name in store.names():
         if store.finished(name, frozen.targets, names(steps)) is None:
             store.drop(name)
-    with writing(store.out):
-        (store.out / RETRY).unlink(missing_ok=True)
 
 
 def names(steps: Pipeline) -> tuple[str, ...]:
@@ -270,6 +267,8 @@ def _go(job: Job) -> Result:
             with _quick_interrupt():
                 _tidy(store, frozen, job.steps)
                 build.build(store, frozen.content, frozen.identity, job.steps, job.book, job.watcher.say)
+                with writing(store.out):  # last of all: a retry that was killed anywhere goes on in the same round
+                    (store.out / RETRY).unlink(missing_ok=True)
         finally:
             job.watcher.stop()
     return _result(job, tally, counted, began, did=True)

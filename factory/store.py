@@ -179,11 +179,17 @@ class Store:
         return {k: int(v) for k, v in (read_json(self.shards / name / ROUNDS) or {}).items()}
 
     def retry(self, name: str, rounds: Mapping[str, int]) -> None:
-        """Reopen a finished shard: these units are asked in a new round, everything else is read from its replies."""
-        write_atomic(self.shards / name / ROUNDS, orjson.dumps(dict(sorted(rounds.items()))))
-        with writing(self.shards / name):
-            (self.shards / name / MANIFEST).unlink(missing_ok=True)
-            sync(self.shards / name)
+        """Reopen a shard: these units are asked in a new round, everything else is read from its replies. Doing it again
+        changes nothing, also when the shard has been finished with these rounds in between."""
+        folder, data = self.shards / name, orjson.dumps(dict(sorted(rounds.items())))
+        if self.rounds(name) != rounds:
+            write_atomic(folder / ROUNDS, data)
+        manifest = self.manifest(name)
+        done = manifest is not None and manifest.files.get(ROUNDS, {}).get("sha256") == hashlib.sha256(data).hexdigest()
+        if manifest is not None and not done:
+            with writing(folder):
+                (folder / MANIFEST).unlink()
+                sync(folder)
 
     def commit(
         self,

@@ -56,6 +56,7 @@ ALLOWED = {
     "runner": "engines errors journal records requests stages store",
     "plan": "corpus errors records runner settings store text",
     "worker": "errors records runner store run",
+    "replay": "prompts records requests stages",
     "frozen": "errors prompts requests settings stages store",
     "run": (
         "factory build corpus engines engines.open errors files frozen plan prompts runner settings stages steps store "
@@ -63,7 +64,7 @@ ALLOWED = {
     ),
     # what people see
     "progress": "runner",
-    "show": "build errors frozen journal prompts records requests run stages steps store text",
+    "show": "build errors frozen journal prompts records replay requests run stages steps store text",
     "api": "engines errors frozen records run settings show stages steps store",
     "cli": "factory errors frozen progress run settings show steps store",
 }
