@@ -4,6 +4,7 @@ import types
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import cache
+from operator import attrgetter
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
@@ -47,5 +48,5 @@ def schema(record: type) -> pa.Schema:
 def table(record: type, rows: Sequence[Any], replies: Iterable[str]) -> pa.Table:
     """Rows as a table, columns in the order of the class."""
     shape = schema(record)
-    columns = [pa.array([getattr(r, name) for r in rows], shape.field(name).type) for name in shape.names[:-1]]
+    columns = [pa.array(list(map(attrgetter(name), rows)), shape.field(name).type) for name in shape.names[:-1]]
     return pa.table([*columns, pa.array(list(replies), pa.string())], schema=shape)

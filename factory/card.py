@@ -113,7 +113,7 @@ class Measured:
         raw, cleaned = shard.get("context", Context), shard.get("cleaning", Context)
         before = dict(zip(raw["id"].to_pylist(), raw["text"].to_pylist(), strict=True))
         for ident, text in zip(cleaned["id"].to_pylist(), cleaned["text"].to_pylist(), strict=True):
-            self.cleaning.add([dice(text, before[ident])])
+            self.cleaning.add([1.0 if text == before[ident] else dice(text, before[ident])])
         self.rewriting.add(shard.get("rewriting", Rewritten)["overlap"].to_pylist())
 
 

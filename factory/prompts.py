@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from factory.errors import WrongRequest
@@ -35,6 +36,7 @@ _SQUARE = re.compile(
 _HAS_SQUARE = re.compile(r"\[[/A-Za-z]")
 
 
+@lru_cache(maxsize=1024)
 def neutral(text: str) -> str:
     """Text that can stand inside a prompt without changing its structure; the same length but for invisible marks."""
     text = text.translate(_BRACKETS)
@@ -61,8 +63,17 @@ class Template:
                 "make the template and the stage's ask() name the same fields"
             )
         safe = {name: neutral(value) for name, value in values.items()}
-        system = (Message("system", _fill(self.system, safe)),) if any(self.system) else ()
-        return (*system, Message("user", _fill(self.user, safe)))
+        return (*_system(self.system, safe), Message("user", _fill(self.user, safe)))
+
+
+def _system(pieces: tuple[str, ...], values: Mapping[str, str]) -> tuple[Message, ...]:
+    """One without fields is made once: it is most of a prompt."""
+    return _plain_system(pieces[0]) if len(pieces) == 1 else (Message("system", _fill(pieces, values)),)
+
+
+@lru_cache(maxsize=64)
+def _plain_system(text: str) -> tuple[Message, ...]:
+    return (Message("system", text),) if text else ()
 
 
 def _fill(pieces: tuple[str, ...], values: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import orjson
@@ -70,22 +71,33 @@ class Identity:
 
 
 def key(identity: Identity, request: Request) -> str:
-    """The name of a reply in the journal: sha256 over everything that decides it (DESIGN section 2).
+    """The name of a reply in the journal: sha256 over everything that decides it (DESIGN section 2), as canonical JSON.
 
-    Transport retries and library versions are left out on purpose: they do not change what was asked.
+    Transport retries and library versions are left out on purpose: they do not change what was asked. What requests
+    share (engine, first message, schema) is written and hashed once; the bytes are those of `canonical`.
     """
-    canonical = orjson.dumps(
-        (
-            identity,
-            request.messages,
-            request.schema,
-            request.sampling,
-            request.repair,
-            request.round,
-        ),
-        option=orjson.OPT_SORT_KEYS,
-    )
-    return hashlib.sha256(canonical).hexdigest()
+    digest = _shared(identity, request.messages[0]).copy()
+    digest.update(b"".join(b"," + orjson.dumps(message) for message in request.messages[1:]))
+    digest.update(b"]," + _quoted(request.schema) + b",")
+    digest.update(orjson.dumps((request.sampling, request.repair, request.round))[1:])
+    return digest.hexdigest()
+
+
+def canonical(identity: Identity, request: Request) -> bytes:
+    """What `key` hashes, all at once."""
+    parts = (identity, request.messages, request.schema, request.sampling, request.repair, request.round)
+    return orjson.dumps(parts)
+
+
+@lru_cache(maxsize=64)
+def _shared(identity: Identity, first: Message) -> "hashlib._Hash":
+    """The hash of the beginning of the canonical bytes, up to the first message."""
+    return hashlib.sha256(orjson.dumps((identity, (first,)))[:-2])
+
+
+@lru_cache(maxsize=64)
+def _quoted(schema: str) -> bytes:
+    return orjson.dumps(schema)
 
 
 def draw(*parts: object) -> float:

@@ -292,7 +292,9 @@ def rejects(store: Store, names: Iterable[str]) -> Iterator[Reject]:
 
 def _bytes(table: pa.Table) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    # Nearly every value of a shard is unique: dictionaries and statistics would be made for nothing.
+    options = {"use_dictionary": False, "write_statistics": False, "compression_level": 1}
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True, **options)
     return sink.getvalue()
 
 
