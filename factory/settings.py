@@ -106,7 +106,11 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise WrongRequest(f"{name}={value:g} is out of range; choose a value from {low:g} to {high:g}")
+        raise WrongRequest(f"{name}={_plain(value)} is out of range; choose a value from {_plain(low)} to {_plain(high)}")
+
+
+def _plain(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def from_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -43,7 +43,7 @@ ALLOWED = {
     # engines know requests; the one without a model reads what requests were rendered from
     "engines": "requests",
     "engines.*": "engines errors requests",
-    "engines.open": "engines engines.* settings",
+    "engines.open": "engines engines.* errors settings",
     "engines.rehearsal*": "engines.rehearsal.* errors lexicon requests taxonomy text",
     # the disk
     "files": "errors",

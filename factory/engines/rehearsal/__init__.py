@@ -12,13 +12,16 @@ from factory.engines.rehearsal.bank import revision
 from factory.requests import Identity, Reply, Request
 
 
+MODEL = "phrase-bank"
+
+
 @dataclass
 class Rehearsal:
     """`delay_ms` makes every reply take so long, as a model would; tokens are counted as four characters each."""
 
     delay_ms: float = 0.0
     identity: Identity = field(
-        default_factory=lambda: Identity(engine="rehearsal", model="phrase-bank", revision=revision())
+        default_factory=lambda: Identity(engine="rehearsal", model=MODEL, revision=revision())
     )
 
     async def complete(self, request: Request) -> Reply:
