@@ -148,10 +148,12 @@ def resume(
     frozen = need(store)
     spread = engine is None and line is None
     steps = (line or pipeline(frozen.content)).wanted(frozen.targets)
-    engine = engine or open_engine(frozen.content, operation)
-    if engine.identity != frozen.identity:
+    if engine is None and frozen.identity.engine == frozen.content.engine:
+        engine = open_engine(frozen.content, operation)
+    if engine is None or engine.identity != frozen.identity:
+        given = frozen_file.named(engine.identity) if engine else frozen.content.engine
         raise WrongRequest(
-            f"{store.out} was made with {frozen_file.named(frozen.identity)}, not {frozen_file.named(engine.identity)}; "
+            f"{store.out} was made with {frozen_file.named(frozen.identity)}, not {given}; "
             "resume it with that engine, or make a new run on another OUT"
         )
     source: Corpus | None = Corpus(path=Path(frozen.corpus), **_columns(frozen.content))

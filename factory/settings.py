@@ -106,7 +106,9 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise WrongRequest(f"{name}={_plain(value)} is out of range; choose a value from {_plain(low)} to {_plain(high)}")
+        raise WrongRequest(
+            f"{name}={_plain(value)} is out of range; choose a value from {_plain(low)} to {_plain(high)}"
+        )
 
 
 def _plain(value: float) -> str:

@@ -12,7 +12,9 @@ def open_engine(content: Content, operation: Operation) -> Engine:
     from factory.engines.rehearsal import MODEL, Rehearsal
 
     if content.model not in ("", MODEL):
-        raise WrongRequest(f"the rehearsal engine has no MODEL={content.model}; leave MODEL out, or choose another ENGINE")
+        raise WrongRequest(
+            f"the rehearsal engine has no MODEL={content.model}; leave MODEL out, or choose another ENGINE"
+        )
     engine: Engine = Rehearsal(delay_ms=operation.delay_ms)
     rates = parse(operation.faults)
     if rates:

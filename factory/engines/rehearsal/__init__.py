@@ -20,9 +20,7 @@ class Rehearsal:
     """`delay_ms` makes every reply take so long, as a model would; tokens are counted as four characters each."""
 
     delay_ms: float = 0.0
-    identity: Identity = field(
-        default_factory=lambda: Identity(engine="rehearsal", model=MODEL, revision=revision())
-    )
+    identity: Identity = field(default_factory=lambda: Identity(engine="rehearsal", model=MODEL, revision=revision()))
 
     async def complete(self, request: Request) -> Reply:
         if self.delay_ms:
