@@ -43,19 +43,19 @@ def build(
     names = store.names()
     origin = _origin(identity, steps, book)
     say("building the dataset: looking for texts that stand twice")
-    found, finder = _twins(store, names)
+    twins = _twins(store, names)
     say("building the dataset: writing the views")
     partial = store.out / ".dataset.tmp"
     with writing(store.dataset):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
     writer = _Writer(partial)
-    measured = card.Measured(distinct=1 - _exact(found) / max(1, len(finder)))
+    measured = card.Measured(distinct=twins.distinct())
     splits = _Splits(store, names, content.seed)
     row = 0
     for shard in _ahead(lambda name: _shard(store, name), names):
         rows = views.contextless(shard, origin)
-        keep, dropped = _sifted(rows, row, found)
+        keep, dropped = _sifted(rows, row, twins.dropped)
         row += rows.num_rows
         rows = rows.filter(pa.array(keep, pa.bool_()))
         pairs, incomplete = views.contextual(
@@ -209,22 +209,27 @@ def _spoken(store: Store, name: str) -> pa.Table:
     return views.spoken(views.Shard({stage: table for stage, table in tables.items() if table is not None}))
 
 
-def _twins(store: Store, names: list[str]) -> tuple[dict[int, tuple[Twin, str]], Finder]:
-    """Rows (by their number over the run) that repeat an earlier one, with the id of that one."""
-    finder = Finder()
+@dataclass(frozen=True, slots=True)
+class _Twins:
+    """Rows (by their number over the run) that repeat an earlier one, each with the id of that one."""
 
-    def every(column: str) -> Iterator[list[str]]:
+    dropped: Mapping[int, tuple[Twin, str]]
+    rows: int
+
+    def distinct(self) -> float:
+        """Share of the rows whose text does not stand earlier, case and marks aside."""
+        return 1 - sum(twin.reason == "duplicate" for twin, _ in self.dropped.values()) / max(1, self.rows)
+
+
+def _twins(store: Store, names: list[str]) -> _Twins:
+    with Finder() as finder:
         for table in _ahead(lambda name: _spoken(store, name), names):
-            yield table[column].to_pylist()
-
-    for texts in every("utterance"):
-        finder.add(texts)
-    twins = finder.twins(lambda: chain.from_iterable(every("utterance")))
-    if not twins:
-        return {}, finder
+            finder.add(table["utterance"].to_pylist())
+        twins = finder.twins()
     firsts = {twin.first for twin in twins.values()}
-    ids = {row: ident for row, ident in enumerate(chain.from_iterable(every("id"))) if row in firsts}
-    return {row: (twin, ids[twin.first]) for row, twin in twins.items()}, finder
+    every = chain.from_iterable(_spoken(store, name)["id"].to_pylist() for name in names) if firsts else ()
+    ids = {row: ident for row, ident in enumerate(every) if row in firsts}
+    return _Twins({row: (twin, ids[twin.first]) for row, twin in twins.items()}, len(finder))
 
 
 def _ahead(read: Callable[[str], T], names: Iterable[str]) -> Iterator[T]:
@@ -237,10 +242,6 @@ def _ahead(read: Callable[[str], T], names: Iterable[str]) -> Iterator[T]:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _exact(found: Mapping[int, tuple[Twin, str]]) -> int:
-    return sum(twin.reason == "duplicate" for twin, _ in found.values())
 
 
 def _sifted(

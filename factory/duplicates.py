@@ -1,13 +1,13 @@
 """Texts that stand twice in a run: exactly (in normal form) or nearly (MinHash, verified), the first one kept.
 
-Both passes hold a few dozen bytes a row, so a run of millions fits: hashes in memory, band signatures in a file.
+A run of millions fits: two dozen bytes a row in memory, everything else in temporary files.
 Near means a Jaccard overlap of at least 0.8 of the runs of three words.
 """
 
 import hashlib
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO
 
@@ -40,7 +40,9 @@ class Finder:
     """Takes texts in canonical order and says which rows to drop."""
 
     _exact: list[Hashes] = field(default_factory=list)
+    _sizes: list[Hashes] = field(default_factory=list)
     _bands: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    _shingles: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
     _rows: int = 0
 
     def add(self, texts: Sequence[str]) -> None:
@@ -49,68 +51,89 @@ class Finder:
             return
         plain = [normal(text) for text in texts]
         digests = b"".join(hashlib.blake2b(p.encode(), digest_size=8).digest() for p in plain)
+        runs = [_runs(text) for text in plain]
+        flat = np.fromiter((run for some in runs for run in some), np.uint32)
+        sizes = np.array([len(some) for some in runs], np.uint64)
         self._exact.append(np.frombuffer(digests, np.uint64))
-        self._bands.write(_signatures(plain).tobytes())
+        self._sizes.append(sizes)
+        self._shingles.write(flat.tobytes())
+        self._bands.write(_signatures(flat, sizes).tobytes())
         self._rows += len(texts)
 
     def __len__(self) -> int:
         return self._rows
 
-    def __del__(self) -> None:
-        self._bands.close()  # else Python warns of a file left open, an error where warnings are
+    def __enter__(self) -> "Finder":
+        return self
 
-    def twins(self, texts: Callable[[], Iterable[str]]) -> dict[int, Twin]:
-        """Rows to drop; `texts` goes through the same texts again, for the verification of near ones."""
-        found = {row: Twin(row, first, "duplicate") for row, first in self._equal()}
-        pairs = sorted(p for p in self._alike() if p[0] not in found and p[1] not in found)
-        wanted = {row for pair in pairs for row in pair}
-        shingles = {row: _shingles(normal(text)) for row, text in enumerate(texts()) if row in wanted} if wanted else {}
-        for row, first in pairs:
-            if row in found or first in found:
-                continue
-            a, b = shingles[row], shingles[first]
-            if len(a & b) >= NEAR * len(a | b):
-                found[row] = Twin(row, first, "near_duplicate")
+    def __exit__(self, *_: object) -> None:
+        self._bands.close()
+        self._shingles.close()
+
+    def twins(self) -> dict[int, Twin]:
+        """Rows to drop; near ones are verified on their runs of words before they are believed."""
+        if not len(self):
+            return {}
+        found = {row: Twin(row, first, "duplicate") for row, first in _pairs(*_groups(np.concatenate(self._exact)))}
+        self._shingles.flush()
+        runs = np.memmap(self._shingles, np.uint32, "r")
+        ends = np.cumsum(np.concatenate(self._sizes)).tolist()
+
+        def of(row: int) -> set[int]:
+            return set(runs[ends[row - 1] if row else 0 : ends[row]].tolist())
+
+        for row, first in self._alike():
+            if row not in found and first not in found:
+                a, b = of(row), of(first)
+                if len(a & b) >= NEAR * len(a | b):
+                    found[row] = Twin(row, first, "near_duplicate")
         # The first of equal texts may itself be nearly another one: what a twin points at is always a row that stays.
         firsts = {row: found[twin.first].first for row, twin in found.items() if twin.first in found}
         return found | {row: replace(found[row], first=first) for row, first in firsts.items()}
 
-    def _equal(self) -> Iterator[tuple[int, int]]:
-        return _groups(np.concatenate(self._exact)) if self._exact else iter(())
-
-    def _alike(self) -> set[tuple[int, int]]:
-        """Pairs (row, earlier row) that share a band; each row with the first of its bucket only."""
-        if not len(self):
-            return set()
+    def _alike(self) -> Iterator[tuple[int, int]]:
+        """Pairs (row, earlier row) that share a band, in order; each row with the first of its bucket only."""
         self._bands.flush()
         bands = np.memmap(self._bands, np.uint64, "r", shape=(len(self), _BANDS))
-        return {pair for band in range(_BANDS) for pair in _groups(np.ascontiguousarray(bands[:, band]))}
+        packed = np.empty(0, np.uint64)
+        for band in range(_BANDS):
+            rows, firsts = _groups(np.ascontiguousarray(bands[:, band]))
+            packed = np.union1d(packed, rows << np.uint64(32) | firsts)
+        for start in range(0, len(packed), _CHUNK):
+            some = packed[start : start + _CHUNK]
+            yield from _pairs(some >> np.uint64(32), some & np.uint64(0xFFFFFFFF))
 
 
-def _groups(values: Hashes) -> Iterator[tuple[int, int]]:
-    """(row, first row of equal value) for every row but the first of each value."""
+_CHUNK = 100_000
+
+
+def _groups(values: Hashes) -> tuple[Hashes, Hashes]:
+    """Every row whose value stood before, and the first row that had it."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    starts = np.r_[True, ordered[1:] != ordered[:-1]] if len(ordered) else np.empty(0, bool)
-    firsts = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))] if len(order) else order
-    yield from zip(order[~starts].tolist(), firsts[~starts].tolist(), strict=True)
+    starts = np.r_[True, ordered[1:] != ordered[:-1]]
+    firsts = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
+    return order[~starts].astype(np.uint64), firsts[~starts].astype(np.uint64)
 
 
-def _shingles(plain: str) -> set[str]:
+def _pairs(rows: Hashes, firsts: Hashes) -> Iterator[tuple[int, int]]:
+    return zip(rows.tolist(), firsts.tolist(), strict=True)
+
+
+def _runs(plain: str) -> set[int]:
+    """Hashes of the runs of three words."""
     tokens = plain.split()
-    return {" ".join(tokens[i : i + 3]) for i in range(max(1, len(tokens) - 2))}
+    return {zlib.crc32(" ".join(tokens[i : i + 3]).encode()) for i in range(max(1, len(tokens) - 2))}
 
 
-def _signatures(texts: Sequence[str]) -> "np.ndarray[tuple[int, int], np.dtype[np.uint64]]":
-    """For each text eight band hashes of 32 min-hashes over its runs of words."""
-    runs = [[zlib.crc32(s.encode()) for s in _shingles(text)] for text in texts]
-    starts = np.cumsum([0, *map(len, runs[:-1])])
-    hashes = np.fromiter((h for run in runs for h in run), np.uint64)
+def _signatures(flat: "np.ndarray[tuple[int], np.dtype[np.uint32]]", sizes: Hashes) -> Hashes:
+    """For each text eight band hashes of 32 min-hashes over its runs of words, one after the other."""
+    starts, wide = (np.cumsum(sizes) - sizes).astype(np.int64), flat.astype(np.uint64)
     lowest = np.stack(
-        [np.minimum.reduceat((hashes * mix + add) % _PRIME, starts) for mix, add in zip(_MIX, _ADD, strict=True)],
+        [np.minimum.reduceat((wide * mix + add) % _PRIME, starts) for mix, add in zip(_MIX, _ADD, strict=True)],
         axis=1,
-    ).reshape(len(texts), _BANDS, _ROWS)
+    ).reshape(len(sizes), _BANDS, _ROWS)
     mixed = lowest[:, :, 0]
     for column in range(1, _ROWS):
         mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + lowest[:, :, column]
-    return mixed
+    return mixed.reshape(-1)

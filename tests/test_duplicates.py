@@ -16,10 +16,10 @@ LONG = (
 
 
 def _found(texts: Sequence[str], at_once: int = 1000) -> dict[int, Twin]:
-    finder = Finder()
-    for start in range(0, len(texts), at_once):
-        finder.add(texts[start : start + at_once])
-    return finder.twins(lambda: texts)
+    with Finder() as finder:
+        for start in range(0, len(texts), at_once):
+            finder.add(texts[start : start + at_once])
+        return finder.twins()
 
 
 def _runs(text: str) -> set[tuple[str, ...]]:
@@ -103,4 +103,5 @@ def test_short_texts_that_differ_in_one_word_stay(others: list[str]) -> None:
 
 def test_nothing_has_no_twins() -> None:
     """A run without a row can be built."""
-    assert _found([]) == {} and len(Finder()) == 0
+    with Finder() as finder:
+        assert _found([]) == {} and len(finder) == 0

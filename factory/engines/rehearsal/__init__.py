@@ -11,7 +11,6 @@ from factory.engines.rehearsal.answers import answer
 from factory.engines.rehearsal.bank import revision
 from factory.requests import Identity, Reply, Request
 
-
 MODEL = "phrase-bank"
 
 
