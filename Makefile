@@ -12,9 +12,19 @@ export GOMP_SPINCOUNT ?= 0
 SYNTH := OUT ENGINE MODEL LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS FAULTS DELAY_MS
 RESUME := LIMIT SHARD_SIZE CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS FAULTS DELAY_MS
 
+# What is given on the command line and no target knows is a slip of the pen: LIMT=5 must not mean the whole corpus.
+KNOWN := $(sort $(SYNTH) $(RESUME) CORPUS OUT ID VIEW ROWS STAGE REASON RETRY FRESH PYTHON VENV)
+GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
+UNKNOWN := $(filter-out $(KNOWN) GOMP_SPINCOUNT MAKEFLAGS SHELL,$(GIVEN))
+ifneq ($(strip $(UNKNOWN)),)
+$(error no such setting: $(UNKNOWN). Known: $(KNOWN). Others of docs/SETTINGS.md go into a file: CONFIG=my.toml)
+endif
+# Settings come from the command line alone: a SEED left in the environment is not one.
+$(foreach v,$(filter-out PYTHON VENV,$(KNOWN)),$(if $(filter environment,$(origin $(v))),$(eval $(v) :=)))
+
 lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
 # Values travel as environment variables and are quoted by the shell, so a path may hold spaces or quotes.
-options = $(foreach v,$(1),$(if $(filter command line environment,$(origin $(v))),$(if $($(v)),--$(call lower,$(v)) "$$$(v)")))
+options = $(foreach v,$(1),$(if $(filter command line,$(origin $(v))),$(if $($(v)),--$(call lower,$(v)) "$$$(v)")))
 need = @if [ -z "$${$(1)}" ]; then echo "give $(1)=..., for example: make $@ $(2)" >&2; exit 2; fi
 export CORPUS OUT ID ENGINE MODEL LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS FAULTS DELAY_MS VIEW ROWS STAGE REASON
 
@@ -76,7 +86,7 @@ rejects: $(VENV)/.base  ## what was thrown away and why: OUT= [STAGE= REASON= RO
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest
 
-test-quick: $(VENV)/.test  ## the tests that take seconds
+test-quick: $(VENV)/.test  ## without the slow ones, about two minutes
 	@$(BIN)/python -m pytest -m "not slow"
 
 check: $(VENV)/.check  ## lint, format and types

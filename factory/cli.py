@@ -199,8 +199,8 @@ def rejects(
         return
 
     def again(watcher: Any) -> Any:
-        asked, result = run.retry(out, operation=_operation(faults=faults), watcher=watcher)
-        typer.echo(f"{asked} rejected units were asked again")
+        asked, still, result = run.retry(out, operation=_operation(faults=faults), watcher=watcher)
+        typer.echo(f"asked again for {asked} rejected units: {asked - still} accepted now, {still} rejected as before")
         return result
 
     _run(again)

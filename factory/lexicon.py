@@ -165,7 +165,9 @@ def _naming(word: str, wanted: frozenset[str]) -> tuple[str, ...]:
     """A hyphened word counts whole, closed up ("heart-broken") or by its parts ("fear-filled")."""
     if word in wanted or ("-" in word and word.replace("-", "") in wanted):
         return (word,)
-    return tuple(part for part in word.split("-") if part in wanted)
+    parts = word.split("-")
+    chains = ("-".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 1, len(parts) + 1))
+    return tuple(chain for chain in chains if chain in wanted)
 
 
 def named(text: str, labels: Iterable[str]) -> tuple[str, ...]:

@@ -188,8 +188,9 @@ def resume(
 RETRY = "retry.json"
 
 
-def retry(out: str | os.PathLike[str], **how: Any) -> tuple[int, Result]:
-    """Ask again, in a new round, for every unit that was rejected; returns how many there were, and the run.
+def retry(out: str | os.PathLike[str], **how: Any) -> tuple[int, int, Result]:
+    """Ask again, in a new round, for every unit that was rejected; returns how many there were, how many of them are
+    rejected still, and the run. Children that an accepted unit dropped are no units, so they are not asked for.
 
     What is to be asked is written down first: a killed retry goes on where it was, in the same round.
     """
@@ -202,7 +203,9 @@ def retry(out: str | os.PathLike[str], **how: Any) -> tuple[int, Result]:
             if plan:
                 store.write_json(RETRY, plan)
     asked = sum(round_ > store.rounds(name).get(unit, 0) for name in plan for unit, round_ in plan[name].items())
-    return asked, resume(out, **how)
+    result = resume(out, **how)
+    still = sum(unit in plan[name] for name in plan for unit in _rejected(store, name))
+    return asked, still, result
 
 
 def _rejected(store: Store, name: str) -> dict[str, int]:

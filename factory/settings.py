@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 from factory.errors import WrongRequest
 
 ENGINES = ("rehearsal",)
+COMING = ("vllm", "openai", "transformers")
 PRESETS = ("default", "paper")
 
 
@@ -72,6 +73,10 @@ def _filled(kind: type[Any], values: dict[str, Any]) -> Any:
 
 
 def _checked(content: Content) -> Content:
+    if content.engine in COMING:
+        raise WrongRequest(
+            f"ENGINE={content.engine} comes with the next release; this one has {', '.join(ENGINES)} only"
+        )
     _one_of("ENGINE", content.engine, ENGINES)
     _one_of("PRESET", content.preset, PRESETS)
     _within("threshold", content.threshold, 0.0, 1.0)

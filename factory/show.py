@@ -33,17 +33,26 @@ def summary(result: Result) -> Iterator[RenderableType]:
     yield accounts(result.tally.counts)
     yield from _skipped(result.corpus)
     yield Text(_sizes(store), style="bold")
+    five = rows(store, "contextless", 5)
+    if not five:
+        why = Counter[str]()
+        for count in result.tally.counts.values():
+            why.update(dict(count.why()))
+        yield Text(
+            f"No row came of it: {_counted(why) or 'nothing was made'}. Actors must stand in the text by name or role; a story "
+            "told by 'I' alone has none.",
+            style="bold red",
+        )
+        return
     yield Rule("five rows", style="dim", align="left")
-    for row in rows(store, "contextless", 5):
+    for row in five:
         yield _row(row)
     if result.frozen.identity.engine == "rehearsal":
         yield Text.assemble(
             ("Rehearsal text is template text, not a model's. ", "yellow"),
-            "With a real model the same command makes real data:\n",
-            ("  make synth CORPUS=... ENGINE=openai BASE_URL=http://127.0.0.1:11434/v1 MODEL=qwen3:8b", "bold"),
-            "   a local Ollama (from the engines release on)\n",
-            ("  make synth CORPUS=... ENGINE=vllm MODEL=Qwen/Qwen3-8B", "bold"),
-            "   a GPU here (from the engines release on)",
+            "Engines for real models come with the next release, then the same command takes one:\n",
+            ("  a local Ollama   ENGINE=openai BASE_URL=http://127.0.0.1:11434/v1 MODEL=qwen3:8b\n", "dim"),
+            ("  a GPU here       ENGINE=vllm MODEL=Qwen/Qwen3-8B", "dim"),
         )
     yield Text.assemble("Next: ", (f"make show OUT={result.out}", "bold"), f"   or read {result.out}/dataset/README.md")
 
@@ -66,7 +75,7 @@ def _skipped(corpus: Mapping[str, Any]) -> Iterator[RenderableType]:
     if not corpus.get("english", True):
         yield Text("The corpus does not look English; prompts, checks and the taxonomy's words are English.", "yellow")
     if corpus.get("skipped_count"):
-        yield Text(f"{corpus['skipped_count']:,} records of the corpus were skipped:", style="yellow")
+        yield Text(f"records of the corpus that were skipped: {corpus['skipped_count']:,}", style="yellow")
         for one in corpus["skipped"][:5]:
             yield Text(f"  {one['where']}: {one['reason']} {one['detail']}".rstrip())
 
@@ -87,6 +96,8 @@ def rows(store: Store, view: str, count: int, seed: int = 0) -> list[dict[str, A
     """Rows to look at, drawn over the whole view by hash, the same ones every time."""
     found = files(store, view)
     if not found:
+        if not store.dataset.exists():
+            raise WrongRequest(f"{store.out} has no dataset yet; go on with make resume OUT={store.out}")
         raise WrongRequest(f"{store.out} has no view {view!r}; choose among contextless, contextual, sft")
     picked: list[tuple[float, dict[str, Any]]] = []
     for path in found:
@@ -99,7 +110,10 @@ def rows(store: Store, view: str, count: int, seed: int = 0) -> list[dict[str, A
 
 
 def report(store: Store, view: str, count: int) -> Iterator[RenderableType]:
-    for row in rows(store, view, count):
+    found = rows(store, view, count)
+    if not found:
+        yield Text(f"the view {view} has no rows in this run")
+    for row in found:
         yield _row(row)
 
 
@@ -165,9 +179,9 @@ def verified(store: Store) -> tuple[list[RenderableType], bool]:
     if wrong:
         lines.append(Text(f"{len(wrong)} files are damaged; make them again with make resume OUT={store.out}"))
     else:
-        lines.append(
-            Text(f"{store.out}: every file of {len(store.names())} shards and the dataset is as it was written")
-        )
+        done = sum(store.manifest(name) is not None for name in store.names())
+        rest = "" if build.is_current(store) else f"; the run is not finished: make resume OUT={store.out}"
+        lines.append(Text(f"{store.out}: everything that is finished is as it was written (shards: {done}{rest})"))
     return lines, not wrong
 
 

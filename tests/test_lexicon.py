@@ -173,10 +173,10 @@ def test_named_finds_whole_words(text: str, labels: list[str], words: tuple[str,
     assert named(text, labels) == words
 
 
-@given(st.sampled_from(sorted(ALL)), st.sampled_from(["{}", "the {} dog", "“{}!”", "so-{}", "{}’s", "({})"]))
-def test_every_name_is_found_in_a_text(word: str, frame: str) -> None:
+@pytest.mark.parametrize("frame", ["{}", "the {} dog", "“{}!”", "so-{}", "{}’s", "({})"])
+def test_every_name_is_found_in_a_text(frame: str) -> None:
     """Whatever stands around it, a word that names a feeling is found under some label."""
-    assert named(frame.format(word), EMOTIONS)
+    assert [word for word in sorted(ALL) if not named(frame.format(word), EMOTIONS)] == []
 
 
 @given(st.text())

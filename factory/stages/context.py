@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from factory.checks import prose
+from factory.checks import strange
 from factory.records import Batch, Context, Fault, Labels
 from factory.requests import draw
 from factory.stages import Answer, Stage
@@ -79,4 +79,4 @@ class Contexts(Stage):
             return "too_long", f"{count} words; tell the situation in {SHORTEST} to {LONGEST} words"
         if normal(utterance) in normal(text):
             return "quotes_utterance", "the context holds the utterance itself; end just before it is said"
-        return prose(text)
+        return strange(text)  # not `prose`: a story may speak of "the character" itself

@@ -84,7 +84,8 @@ def _speech(label: str, scene: Scene, actor: str, dice: Dice, used: set[Phrase])
     parts = [line.fill(values)]
     form = dice.number() % 20
     if form < 15:
-        parts.append(_phrase(label, "tails", have, dice, used, anchored=0.45).fill(values))
+        # A tail does not take up the line's own slot: "near the mill. From there it is a mile to the mill."
+        parts.append(_phrase(label, "tails", have - line.needs, dice, used, anchored=0.45).fill(values))
     if form >= 13 and form != 19:
         parts.insert(0, _phrase(label, "leads", have, dice, used).fill(values))
     return " ".join(parts)
@@ -147,10 +148,24 @@ def _appraisal(fields: Fields, dice: Dice) -> dict[str, Any]:
             name: round(min(0.98, max(0.02, value + dice.between(-0.06, 0.06))), 2)
             for name, value in prototypes()[label].scores.items()
         }
-        values = _values(scene, actor, dice) | {"actor": _mention(actor, scene)}
+        values = _spoken_of(text, scene) | {"actor": _mention(actor, scene)}
         why = _phrase(label, "rationales", frozenset(values), dice, set(), anchored=0.7).fill(values)
         items.append({"n": n, **scores, "rationale": why})
     return {"items": items}
+
+
+def _spoken_of(text: str, scene: Scene) -> dict[str, str]:
+    """The people, things, places and events of the scene that an utterance speaks of: its rationale speaks of no others."""
+    low = text.lower()
+    pools = {
+        "other": [p.mention for p in scene.people],
+        "thing": scene.things,
+        "place": scene.places,
+        "event": scene.events,
+        "doing": scene.doings,
+    }
+    found = {slot: next((one for one in pool if one.lower() in low), "") for slot, pool in pools.items()}
+    return {slot: value for slot, value in found.items() if value}
 
 
 def _mention(actor: str, scene: Scene) -> str:
