@@ -85,7 +85,9 @@ def _speech(label: str, scene: Scene, actor: str, dice: Dice, used: set[Phrase])
     form = dice.number() % 20
     if form < 15:
         # A tail does not take up the line's own slot: "near the mill. From there it is a mile to the mill."
-        parts.append(_phrase(label, "tails", have - line.needs, dice, used, anchored=0.45).fill(values))
+        # Two plain facts about two things at once have no link.
+        rest = frozenset[str]() if label == NEUTRAL else have - line.needs
+        parts.append(_phrase(label, "tails", rest, dice, used, anchored=0.45).fill(values))
     if form >= 13 and form != 19:
         parts.insert(0, _phrase(label, "leads", have, dice, used).fill(values))
     return " ".join(parts)
