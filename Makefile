@@ -13,18 +13,21 @@ SYNTH := OUT ENGINE MODEL LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEX
 RESUME := LIMIT SHARD_SIZE CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS FAULTS DELAY_MS
 
 # What is given on the command line and no target knows is a slip of the pen: LIMT=5 must not mean the whole corpus.
-KNOWN := $(sort $(SYNTH) $(RESUME) CORPUS OUT ID VIEW ROWS STAGE REASON RETRY FRESH PYTHON VENV)
+KNOWN := $(sort $(SYNTH) $(RESUME) CORPUS OUT ID VIEW ROWS STAGE REASON RETRY FRESH PYTHON VENV BIN)
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) GOMP_SPINCOUNT MAKEFLAGS SHELL,$(GIVEN))
 ifneq ($(strip $(UNKNOWN)),)
 $(error no such setting: $(UNKNOWN). Known: $(KNOWN). Others of docs/SETTINGS.md go into a file: CONFIG=my.toml)
 endif
 # Settings come from the command line alone: a SEED left in the environment is not one.
-$(foreach v,$(filter-out PYTHON VENV,$(KNOWN)),$(if $(filter environment,$(origin $(v))),$(eval $(v) :=)))
+$(foreach v,$(filter-out PYTHON VENV BIN,$(KNOWN)),$(if $(filter environment,$(origin $(v))),$(eval $(v) :=)))
+
+# Values are taken as they were typed: a dollar sign in a path is no make variable.
+$(foreach v,$(KNOWN),$(if $(filter command line,$(origin $(v))),$(eval override $(v) := $$(value $(v)))))
 
 lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
 # Values travel as environment variables and are quoted by the shell, so a path may hold spaces or quotes.
-options = $(foreach v,$(1),$(if $(filter command line,$(origin $(v))),$(if $($(v)),--$(call lower,$(v)) "$$$(v)")))
+options = $(foreach v,$(1),$(if $(filter command line override,$(origin $(v))),$(if $($(v)),--$(call lower,$(v)) "$$$(v)")))
 need = @if [ -z "$${$(1)}" ]; then echo "give $(1)=..., for example: make $@ $(2)" >&2; exit 2; fi
 export CORPUS OUT ID ENGINE MODEL LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS FAULTS DELAY_MS VIEW ROWS STAGE REASON
 
@@ -52,7 +55,7 @@ $(VENV)/.check: $(VENV)/.base
 
 synth: $(VENV)/.base  ## make a dataset: CORPUS=path [OUT= LIMIT= STAGES= ENGINE= MODEL= SEED= CONFIG= ... FRESH=1]
 	$(call need,CORPUS,CORPUS=corpora)
-	@$(BIN)/factory synth "$$CORPUS" $(call options,$(SYNTH)) $(if $(FRESH),--fresh)
+	@$(BIN)/factory synth "$$CORPUS" $(call options,$(SYNTH)) $(if $(filter 1 yes true,$(FRESH)),--fresh)
 
 resume: $(VENV)/.base  ## go on with an interrupted run: OUT=outputs/name
 	$(call need,OUT,OUT=outputs/corpora)
@@ -81,7 +84,7 @@ trace: $(VENV)/.base  ## how one row came to be: OUT= ID=row
 
 rejects: $(VENV)/.base  ## what was thrown away and why: OUT= [STAGE= REASON= ROWS= RETRY=1]
 	$(call need,OUT,OUT=outputs/corpora)
-	@$(BIN)/factory rejects "$$OUT" $(call options,STAGE REASON ROWS FAULTS) $(if $(RETRY),--retry)
+	@$(BIN)/factory rejects "$$OUT" $(call options,STAGE REASON ROWS FAULTS) $(if $(filter 1 yes true,$(RETRY)),--retry)
 
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest

@@ -222,7 +222,7 @@ class _Twins:
 
 
 def _twins(store: Store, names: list[str]) -> _Twins:
-    with Finder() as finder:
+    with writing(store.out), Finder(store.out) as finder:
         for table in _ahead(lambda name: _spoken(store, name), names):
             finder.add(table["utterance"].to_pylist())
         twins = finder.twins()

@@ -1,5 +1,6 @@
 """The dataset card: what the rows are, measured, with no figure that was not counted here and no times."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,7 @@ from factory.requests import Identity
 from factory.settings import Content
 from factory.stages import Pipeline
 from factory.taxonomy import EMOTIONS, LABELS, NEUTRAL
-from factory.text import normal
+from factory.text import normal, one_line
 from factory.views import Shard
 
 _FIELDS = {
@@ -203,12 +204,17 @@ def _labels(found: Measured, rehearsal: bool) -> str:
         f"{found.asked_first / n:.1%}{by}",
         f"labels said in other words and mapped or left out: {found.aliased / max(1, found.said):.1%}; left out most: "
         + (
-            ", ".join(f"{w} ({k})" for w, k in sorted(found.unmapped.items(), key=lambda u: (-u[1], u[0]))[:5])
+            ", ".join(f"{_word(w)} ({k})" for w, k in sorted(found.unmapped.items(), key=lambda u: (-u[1], u[0]))[:5])
             or "none"
         ),
     ]
     rows = [[label, f"{found.dealt[label]:,}", f"{found.kept[label]:,}"] for label in LABELS]
     return _bullets(facts) + "\n\n" + _table(["label", "asked for", "kept"], rows)
+
+
+def _word(said: str) -> str:
+    """A model's own word, fit for Markdown."""
+    return re.sub(r"[^\w' -]", "", one_line(said))[:40]
 
 
 def _text(found: Measured, rehearsal: bool) -> str:

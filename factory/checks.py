@@ -96,13 +96,13 @@ def strange(text: str) -> Finding | None:
     return None
 
 
-def prose(text: str) -> Finding | None:
-    """Not a text of the story: what is strange, and talk about the task."""
+def prose(text: str, story: str = "") -> Finding | None:
+    """Not a text of the story: what is strange, and talk about the task (in words that the story itself does not use)."""
     if not odd(text):
         return None
     if found := strange(text):
         return found
-    if match := _META.search(text):
+    if (match := _META.search(text)) and match.group().lower() not in story.lower():
         return "meta", f"'{match.group().strip()}' talks about the task; stay inside the story"
     return None
 

@@ -1,5 +1,6 @@
 """The command line: options to settings, settings to a run, errors to one sentence and an exit code."""
 
+import os
 import signal
 import sys
 import threading
@@ -199,7 +200,7 @@ def rejects(
         return
 
     def again(watcher: Any) -> Any:
-        asked, still, result = run.retry(out, operation=_operation(faults=faults), watcher=watcher)
+        asked, still, result = run.retry(out, stage, reason, operation=_operation(faults=faults), watcher=watcher)
         typer.echo(f"asked again for {asked} rejected units: {asked - still} accepted now, {still} rejected as before")
         return result
 
@@ -250,6 +251,15 @@ def _print(parts: Iterable[Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Every error of the family becomes one sentence and its exit code; the last line names the code."""
+    for name in (
+        "stdout",
+        "stderr",
+    ):  # a closed stream is a quiet one; what a terminal cannot show is no reason to fail
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  # for the life of the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)  # also before the run's own handlers are in place
     try:

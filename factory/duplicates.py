@@ -9,6 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -39,11 +40,14 @@ class Twin:
 class Finder:
     """Takes texts in canonical order and says which rows to drop."""
 
+    folder: Path | None = None  # for the temporary files; None: where the system has them
     _exact: list[Hashes] = field(default_factory=list)
     _sizes: list[Hashes] = field(default_factory=list)
-    _bands: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
-    _shingles: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
     _rows: int = 0
+
+    def __post_init__(self) -> None:
+        self._bands: IO[bytes] = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115  # closed by __exit__
+        self._shingles: IO[bytes] = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115
 
     def add(self, texts: Sequence[str]) -> None:
         """The next texts; a few thousand at a time make the arithmetic cheap."""

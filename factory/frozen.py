@@ -67,12 +67,13 @@ def read(store: Store) -> Frozen | None:
         raise WrongRequest(f"{path} is damaged ({err}); start anew with FRESH=1, or choose another OUT") from err
 
 
-def refuse_strangers(store: Store, fresh: bool) -> None:
+def refuse_strangers(store: Store) -> None:
+    """A folder that holds anything but a run is not written to."""
     strangers = store.strangers()
     if strangers:
-        raise WrongRequest(f"{store.out} holds other things ({', '.join(strangers[:3])}); give OUT a folder of its own")
-    if not fresh and not (store.out / "run.toml").exists() and store.names():
-        raise WrongRequest(f"{store.out} has shards but no run.toml; start anew with FRESH=1, or choose another OUT")
+        raise WrongRequest(
+            f"{store.out} holds other things ({', '.join(strangers[:3])}) and is no run; give OUT a folder of its own"
+        )
 
 
 def refuse_changed(store: Store, old: Frozen, new: Frozen) -> None:

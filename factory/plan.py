@@ -10,7 +10,7 @@ from factory.errors import Stopped
 from factory.records import Passage
 from factory.runner import Tally, Work
 from factory.settings import Content
-from factory.store import Store
+from factory.store import Store, ordinal_of
 from factory.text import normal
 
 
@@ -89,7 +89,7 @@ class Shards:
         fresh = passages(self.corpus, self.content, self.limit) if self.corpus else None
         at, ordinal, taken = 0, 0, 0
         for extent in extents(self.store):
-            known = int(extent.name[:5])
+            known = ordinal_of(extent.name)
             while at < extent.first:
                 holes = max(1, known - ordinal)
                 count = -(-(extent.first - at) // holes)
@@ -116,7 +116,7 @@ class Shards:
             yield Work.opened(self.store, extent.name, some)
             return
         fresh = passages(self.corpus, self.content, self.limit) if self.corpus else None
-        yield from self._cut(fresh, int(extent.name[:5]), extent.first, extent.count, extent.first)
+        yield from self._cut(fresh, ordinal_of(extent.name), extent.first, extent.count, extent.first)
 
     def _cut(self, fresh: Iterator[Passage] | None, ordinal: int, first: int, count: int, skip: int) -> Iterator[Work]:
         if fresh is None:

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -100,7 +101,8 @@ def synth(
     store = Store(Path(out) if out is not None else Path("outputs") / source.stem())
     spread = engine is None and line is None  # what a worker process can make again by itself
     old = None if fresh else frozen_file.read(store)
-    frozen_file.refuse_strangers(store, fresh)
+    frozen_file.refuse_strangers(store)
+    _refuse_inside(store.out, Path(corpus))
     targets = _targets(stages)
     steps = (line or pipeline(content)).wanted(targets)
     engine = engine or open_engine(content, operation)
@@ -134,15 +136,20 @@ def synth(
     )
 
 
-def resume(
+def resume(out: str | os.PathLike[str], **how: Any) -> Result:
+    """Go on with a run from what is in its folder, wherever its corpus has gone; see `_resumed` for what may be given."""
+    return _go(_resumed(out, **how))
+
+
+def _resumed(
     out: str | os.PathLike[str],
     *,
     operation: Operation | None = None,
     engine: Engine | None = None,
     line: Pipeline | None = None,
     watcher: Watcher | None = None,
-) -> Result:
-    """Go on with a run from what is in its folder, wherever its corpus has gone."""
+) -> Job:
+    """The job of going on with a run; everything that can be wrong with it is found here, before anything is written."""
     operation = operation or Operation()
     store = Store(Path(out))
     frozen = need(store)
@@ -168,58 +175,70 @@ def resume(
         operation = replace(operation, limit=_last_limit(store))
     book = prompts.load(steps.prompts(), store.out / "prompts")
     frozen_file.refuse_other(store, frozen, steps, book)
-    return _go(
-        Job(
-            store=store,
-            source=source,
-            frozen=frozen,
-            old=frozen,
-            operation=operation,
-            engine=engine,
-            steps=steps,
-            book=book,
-            watcher=watcher or Silent(),
-            spread=spread,
-            notes=tuple(notes),
-        )
+    return Job(
+        store=store,
+        source=source,
+        frozen=frozen,
+        old=frozen,
+        operation=operation,
+        engine=engine,
+        steps=steps,
+        book=book,
+        watcher=watcher or Silent(),
+        spread=spread,
+        notes=tuple(notes),
     )
 
 
 RETRY = "retry.json"
 
 
-def retry(out: str | os.PathLike[str], **how: Any) -> tuple[int, int, Result]:
+def retry(out: str | os.PathLike[str], stage: str = "", reason: str = "", **how: Any) -> tuple[int, int, Result]:
     """Ask again, in a new round, for every unit that was rejected; returns how many there were, how many of them are
     rejected still, and the run. Children that an accepted unit dropped are no units, so they are not asked for.
 
     What is to be asked is written down first: a killed retry goes on where it was, in the same round.
     """
-    store = Store(Path(out))
-    need(store)
+    job = _resumed(out, **how)
+    store = job.store
     with locked(store.out / "lock"):
         plan = store.read_json(RETRY)
         if plan is None:
-            plan = {name: store.rounds(name) | again for name in store.names() if (again := _rejected(store, name))}
+            found = {name: _rejected(store, name, stage, reason) for name in store.names()}
+            plan = {name: store.rounds(name) | again for name, again in found.items() if again}
             if plan:
                 store.write_json(RETRY, plan)
     asked = sum(round_ > store.rounds(name).get(unit, 0) for name in plan for unit, round_ in plan[name].items())
-    result = resume(out, **how)
+    result = _go(job)
     still = sum(unit in plan[name] for name in plan for unit in _rejected(store, name))
     return asked, still, result
 
 
-def _rejected(store: Store, name: str) -> dict[str, int]:
-    """The rejected units of a finished shard, each with its next round."""
-    table = store.table(name, "rejects", ["stage", "id", "level", "round"])
+def _rejected(store: Store, name: str, stage: str = "", reason: str = "") -> dict[str, int]:
+    """The rejected units of a finished shard (of one stage, for one reason), each with its next round."""
+    table = store.table(name, "rejects", ["stage", "id", "level", "round", "reason"])
     if store.finished(name) is None or table is None:
         return {}
-    return {f"{r['stage']} {r['id']}": r["round"] + 1 for r in table.to_pylist() if r["level"] == "unit"}
+    return {
+        f"{r['stage']} {r['id']}": r["round"] + 1
+        for r in table.to_pylist()
+        if r["level"] == "unit" and stage in ("", r["stage"]) and reason in ("", r["reason"])
+    }
 
 
 def _reopen(store: Store) -> None:
     """Open the shards of a pending retry that have not been worked off."""
     for name, rounds in (store.read_json(RETRY) or {}).items():
         store.retry(name, rounds)
+
+
+def _covered(store: Store, frozen: Frozen, steps: Pipeline, total: int) -> bool:
+    """Whether finished shards hold every passage of the run: nothing is built, and nothing cleared away, before."""
+    at = 0
+    for one in extents(store):
+        if one.first == at and store.finished(one.name, frozen.targets, names(steps)):
+            at += one.count
+    return at >= total
 
 
 def _tidy(store: Store, frozen: Frozen, steps: Pipeline) -> None:
@@ -268,6 +287,10 @@ def _go(job: Job) -> Result:
                 raise Stopped(
                     f"{shards.missing} passages are still to be cut from the corpus; put it back at {frozen.corpus} "
                     "and run the same command again"
+                )
+            if not _covered(store, frozen, job.steps, counted["passages"]):
+                raise Stopped(
+                    "a shard was damaged while the run went on; the same command makes it anew from its replies"
                 )
             with _quick_interrupt():
                 _tidy(store, frozen, job.steps)
@@ -390,7 +413,13 @@ def _drive(work: Runner | Workers, shards: Shards, engine: Engine) -> None:
             await engine.close()
 
     with rare_collections():
-        asyncio.run(main())
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(main())
+        else:  # called from a notebook, whose loop is busy with us: ours runs in a thread
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(asyncio.run, main()).result()
 
 
 @contextmanager
@@ -482,12 +511,12 @@ def _prepare(job: Job, counted: dict[str, Any]) -> None:
         raise WrongRequest(f"another process has just begun a run on {store.out}; look at it and run the command again")
     if job.fresh:
         store.forget()
+    _write_if_new(store.out / "run.toml", tomli_w.dumps(frozen_file.toml(job.frozen)).encode())
     with writing(store.out):
         for folder in (store.shards, store.journals, store.out / "prompts"):
             folder.mkdir(parents=True, exist_ok=True)
     for name, template in job.book.templates.items():
         _write_if_new(store.out / "prompts" / f"{name}.md", template.text.encode())
-    _write_if_new(store.out / "run.toml", tomli_w.dumps(frozen_file.toml(job.frozen)).encode())
     store.write_json("corpus.json", counted)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     start = {"time": now, "factory": __version__, **asdict(job.operation)}
@@ -522,9 +551,26 @@ def _targets(stages: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(t for t in TARGETS if t in stages)
 
 
+def _refuse_inside(out: Path, corpus: Path) -> None:
+    """A run inside its own corpus would be read as part of it; a path that is no text cannot be written down."""
+    try:
+        str(out).encode()
+        str(corpus).encode()
+    except UnicodeEncodeError:
+        raise WrongRequest("the names of CORPUS and OUT must be UTF-8; rename the file or folder") from None
+    if corpus.is_dir() and out.resolve().is_relative_to(corpus.resolve()):
+        raise WrongRequest(f"OUT {out} lies in the corpus {corpus} and would be read with it; give OUT a place outside")
+
+
 def _corpus(path: Path, content: Content) -> Corpus:
-    if not path.exists():
+    try:
+        kind = "file" if path.is_file() else "folder" if path.is_dir() else "other" if path.exists() else "none"
+    except OSError as err:
+        raise WrongRequest(f"{str(path)[:80]} cannot be read ({err.strerror}); give CORPUS another path") from err
+    if kind == "none":
         raise WrongRequest(f"no such file or folder: {path}; give CORPUS a path to your narratives")
+    if kind == "other":
+        raise WrongRequest(f"{path} is neither a file nor a folder; give CORPUS a path to your narratives")
     return Corpus(path=path, **_columns(content))
 
 

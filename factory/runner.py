@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from factory.engines import Engine
-from factory.errors import Stopped, Transient, Unreachable
+from factory.errors import FactoryError, Stopped, Transient, Unreachable
 from factory.journal import Journal
 from factory.records import Count, Passage, Reject, Said
 from factory.requests import Reply, Request, key
 from factory.stages import Asking, Outcome, Pipeline, Step, thrown
-from factory.store import Rows, Store
+from factory.store import Rows, Store, ordinal_of
 
 OPEN_SHARDS = 2  # one being worked off, one begun: more only cost memory
 LEAST_UNITS = 50  # of a stage before its share of rejects can stop a run
@@ -47,7 +47,7 @@ class Work:
     def opened(store: Store, name: str, passages: tuple[Passage, ...] = ()) -> "Work":
         """An opened shard with all it remembers."""
         return Work(
-            ordinal=int(name[:5]),
+            ordinal=ordinal_of(name),
             name=name,
             passages=passages or store.passages(name),
             remembered=store.remembered(name),
@@ -124,6 +124,7 @@ class Runner:
         self._after = {s.stage.name: self.pipeline.following(s.stage.name) for s in self.pipeline}
         self._place = {s.stage.name: n for n, s in enumerate(self.pipeline)}
         self._open: dict[int, Work] = {}
+        self._ending = False
         self._writing: set[asyncio.Future[None]] = set()
         self._identity = self.engine.identity
 
@@ -133,6 +134,7 @@ class Runner:
         try:
             await self._loop(shards, sync)
         finally:
+            self._ending = True
             for task in (*self._tasks, sync):
                 task.cancel()
             await asyncio.gather(*self._tasks, sync, *self._writing, return_exceptions=True)
@@ -215,8 +217,17 @@ class Runner:
         if said is None:
             try:
                 reply = await self.engine.complete(request)
+                reply = _sound(reply)
+            except asyncio.CancelledError:
+                if self._ending:
+                    raise
+                raise Transient("the request was cancelled inside the engine") from None
             except Unreachable as err:
                 raise Stopped(f"{err}; what is done is kept, run the same command again when it answers") from err
+            except FactoryError:
+                raise
+            except Exception as err:  # an engine is foreign code: what it throws costs this unit only
+                raise Transient(f"{type(err).__name__} inside the engine: {err}"[:300]) from err
             said = Said(
                 key=name,
                 stage=request.stage,
@@ -319,3 +330,20 @@ class Runner:
             await asyncio.sleep(self.fsync_seconds)
             for journal in [w.journal for w in self._open.values() if w.journal]:
                 await asyncio.to_thread(journal.sync)
+
+
+def _sound(reply: Reply) -> Reply:
+    """A reply that can be written down: text in UTF-8, counts that are counts. Transient where it is none at all."""
+    if not isinstance(reply, Reply) or not isinstance(reply.text, str):
+        raise Transient(f"the engine gave no reply but {type(reply).__name__}")
+    return Reply(
+        text=reply.text.encode("utf-8", "replace").decode() if not reply.text.isascii() else reply.text,
+        finish=reply.finish,
+        tokens_in=_counted(reply.tokens_in),
+        tokens_out=_counted(reply.tokens_out),
+        seconds=reply.seconds if isinstance(reply.seconds, int | float) and 0 <= reply.seconds < 1e9 else 0.0,
+    )
+
+
+def _counted(tokens: object) -> int:
+    return tokens if isinstance(tokens, int) and 0 <= tokens < 2**53 else 0

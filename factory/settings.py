@@ -87,6 +87,8 @@ def _checked(content: Content) -> Content:
     _within("context_share", content.context_share, 0.0, 1.0)
     _within("flip_share", content.flip_share, 0.0, 0.15)
     _within("repairs", content.repairs, 0, 5)
+    if content.preset == "paper" and (content.emotions, content.neutrals) != (8, 2):
+        raise WrongRequest("PRESET=paper asks for 8 emotions and 2 neutral utterances; leave emotions and neutrals out")
     if content.separator not in ("", "blank"):
         raise WrongRequest(f"SEPARATOR={content.separator} is unknown; leave it out or say SEPARATOR=blank")
     return content
@@ -100,6 +102,7 @@ def operation_from(values: dict[str, Any]) -> Operation:
     _within("WORKERS", operation.workers, 0, 256)
     _within("MAX_REJECTS", operation.max_rejects, 0.0, 1.0)
     _within("MAX_TOKENS", operation.max_tokens, 0, 10**15)
+    _within("fsync_seconds", operation.fsync_seconds, 0.01, 3600.0)
     _within("DELAY_MS", operation.delay_ms, 0.0, 600_000.0)
     return operation
 

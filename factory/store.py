@@ -78,19 +78,23 @@ class Store:
     # --- the run as a whole ---
 
     def strangers(self) -> list[str]:
-        """What lies in the folder and is not ours."""
-        if not self.out.exists():
-            return []
-        if not self.out.is_dir():
-            raise WrongRequest(f"{self.out} is a file; give OUT a folder")
-        return sorted(p.name for p in self.out.iterdir() if p.name not in _OURS and not p.name.startswith("."))
+        """What lies in the folder and is not ours; without a run.toml nothing is, but for the lock."""
+        try:
+            if not self.out.exists():
+                return []
+            if not self.out.is_dir():
+                raise WrongRequest(f"{self.out} is a file; give OUT a folder")
+            ours = _OURS if (self.out / "run.toml").exists() else frozenset(["lock"])
+            return sorted(p.name for p in self.out.iterdir() if p.name not in ours and not p.name.startswith("."))
+        except OSError as err:
+            raise WrongRequest(f"{str(self.out)[:80]} cannot be read ({err.strerror}); choose another OUT") from err
 
     def sweep(self) -> None:
         """Remove unfinished files of a killed process; only those that carry our mark."""
         with writing(self.out):
             for folder in (self.out, *(p for p in self.shards.glob("*") if p.is_dir())):
                 for path in folder.glob(".*.tmp"):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
     def drop(self, name: str) -> None:
         """Remove a shard folder that is no part of the run any more, and its journal."""
@@ -103,10 +107,9 @@ class Store:
         with writing(self.out):
             for name in ("dataset.json", "corpus.json", "starts.jsonl", "retry.json", "report.html"):
                 (self.out / name).unlink(missing_ok=True)
-            for folder in (self.dataset, self.shards, self.journals):
+            for folder in (self.dataset, self.shards, self.journals, self.out / "prompts"):
                 shutil.rmtree(folder, ignore_errors=True)
             (self.out / "run.toml").unlink(missing_ok=True)
-            shutil.rmtree(self.out / "prompts", ignore_errors=True)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         return read_json(self.out / name)
@@ -118,7 +121,7 @@ class Store:
 
     def names(self) -> list[str]:
         """Folders of opened shards by ordinal."""
-        return sorted(p.name for p in self.shards.glob("?????-????????????") if p.is_dir())
+        return sorted((p.name for p in self.shards.glob("*-????????????") if p.is_dir()), key=ordinal_of)
 
     def manifest(self, name: str) -> Manifest | None:
         """The manifest, or None where it is absent, torn, emptied or not the one that was written."""
@@ -256,6 +259,12 @@ class Store:
         if wrong:
             write_atomic(folder / DAMAGED, orjson.dumps({"files": [f for f, _ in wrong]}))
         return wrong
+
+
+def ordinal_of(name: str) -> int:
+    """The number of a shard from its folder's name."""
+    number = name.partition("-")[0]
+    return int(number) if number.isdecimal() else -1
 
 
 def shard_name(ordinal: int, passages: Sequence[Passage]) -> str:

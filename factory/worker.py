@@ -60,11 +60,11 @@ class Workers:
     async def _one(self, number: int, threads: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         process = subprocess.Popen(
-            [sys.executable, "-m", "factory.worker"],
+            [sys.executable, "-P", "-m", "factory.worker"],  # -P: nothing is imported from the current folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its workers in order
-            env=os.environ | _LEAN,
+            env=os.environ | _LEAN | {"PYTHONPATH": _package_path()},
             pass_fds=[self.lock] if self.lock >= 0 else [],
         )
         assert process.stdin is not None and process.stdout is not None
@@ -96,6 +96,11 @@ class Workers:
         self.tally.shards_written = sum(one["shards"] for one in self._seen.values())
         self.tally.passages_ended = sum(one["passages"] for one in self._seen.values())
         watch(self.tally, self.max_rejects, self.max_tokens)
+
+
+def _package_path() -> str:
+    """Where this package lies, before whatever the path says already: a worker runs the code that its parent runs."""
+    return os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
 
 
 def _tell(pipe: IO[bytes], message: Mapping[str, Any]) -> None:

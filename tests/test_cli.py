@@ -240,7 +240,7 @@ def test_rejects_are_counted_listed_and_asked_for_again(call: Call) -> None:
     assert "nothing was rejected" in call("rejects", "run", "--stage", "nobody").out
     again = call("rejects", "run", "--retry")
     assert again.code == 0
-    assert f"{units} rejected units were asked again" in again.out
+    assert f"asked again for {units} rejected units: " in again.out
     left = re.findall(r"^(\w+) +unit +(\w+) +([\d,]+)$", call("rejects", "run").out, re.M)
     assert "refusal" not in {reason for _, reason, _ in left}
 
@@ -502,7 +502,7 @@ def test_single_bad_records_are_skipped_counted_and_named(call: Call) -> None:
     bad = ['{"text": "cut off', "[1, 2]", {"id": "x"}, {"id": "y", "text": 7}, {"id": "t0", "text": TALE}]
     ended = call("synth", _jsonl(Path("tales.jsonl"), *lines, *bad), "--out", "run")
     assert ended.code == 0
-    assert "5 records of the corpus were skipped:" in ended.out
+    assert "records of the corpus that were skipped: 5" in ended.out
     named = re.findall(r"^  tales\.jsonl:(\d+): (\w+)", ended.out, re.M)
     assert named == [
         ("9", "not_json"),

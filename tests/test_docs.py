@@ -173,10 +173,18 @@ def test_make_hands_a_value_over_unharmed(tmp_path: Path) -> None:
     shown.chmod(0o755)
     (tmp_path / "factory").symlink_to(shown)
     words = ["make", "-s", "-o", ".venv/.base", "synth", f"BIN={tmp_path}"]
-    given = ["CORPUS=a b", "OUT=it's $$HOME", "SHARD_SIZE=8", "FRESH=1"]
+    given = ["CORPUS=a b", "OUT=it's $HOME $(shell echo x)", "SHARD_SIZE=8", "FRESH=1"]
     alone = {"PATH": os.environ["PATH"]}  # the tests may themselves run under a make with variables of its own
     said = subprocess.run([*words, *given], cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
-    assert said.stdout.splitlines() == ["synth", "a b", "--out", "it's $HOME", "--shard-size", "8", "--fresh"]
+    assert said.stdout.splitlines() == [
+        "synth",
+        "a b",
+        "--out",
+        "it's $HOME $(shell echo x)",
+        "--shard-size",
+        "8",
+        "--fresh",
+    ]
 
 
 # What they list is complete ----------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def test_a_retry_asks_for_the_rejected_units_only(
     failed, have, before = rejected(out), paid(out), accounts_hold(out)
     rows = {r["id"]: r for n in Store(out).names() for r in labels(out, n)}
     engine = counting()
-    asked, _ = run.retry(out, engine=engine)
+    asked, _, _ = run.retry(out, engine=engine)
     assert asked == len(failed) > 3
     assert not set(engine.keys) & have
     first = {(r.stage, r.unit) for r in engine.requests if r.round == 1}
@@ -161,7 +161,8 @@ def test_a_retry_that_finds_nothing_changes_nothing(
     out = tmp_path / "run"
     run.synth(tales(), out=out)
     before = whole(out / "dataset")
-    asked, result = run.retry(out)
+    asked, still, result = run.retry(out)
+    assert still == 0
     assert (asked, result.did, whole(out / "dataset") == before) == (0, False, True)
 
 

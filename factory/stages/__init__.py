@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from factory.errors import BadReply
+from factory.errors import BadReply, WrongRequest
 from factory.prompts import Book, neutral
 from factory.records import Fault, Reject
 from factory.requests import Message, Reply, Request, Sampling, row_seed
@@ -233,7 +233,7 @@ def parse(said: type[Answer], reply: Reply) -> Any:
     except ValidationError as err:
         first = err.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] != "json_invalid":
-            place = ".".join(map(str, first["loc"]))
+            place = ".".join(map(str, first["loc"]))[:100]
             raise BadReply("schema", f"{place}: {first['msg']}") from err
         if _DECLINED.search(reply.text[:400]):
             raise BadReply("refusal", "the model declined to answer") from err
@@ -242,7 +242,7 @@ def parse(said: type[Answer], reply: Reply) -> Any:
 
 def _line(fault: Fault) -> str:
     quoted_child = f" (you wrote: {fault.raw[:160]})" if fault.raw else ""
-    return f"{fault.reason}: {fault.detail}{quoted_child}"
+    return f"{fault.reason}: {fault.detail[:300]}{quoted_child}"
 
 
 def thrown(stage: str, row: Any, outcome: Outcome, round_: int) -> list[Reject]:
@@ -287,6 +287,11 @@ class Pipeline:
 
     def plus(self, stage: Stage, after: str | None = None) -> "Pipeline":
         """This pipeline with a stage of your own behind another one; it is asked for in every run that uses it."""
+        known = {step.stage.name for step in self.steps}
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", stage.name) or stage.name in known | {"passages", "rejects", "replies"}:
+            raise WrongRequest(f"a stage cannot be called {stage.name!r}; choose another name in lower case")
+        if after is not None and after not in known:
+            raise WrongRequest(f"there is no stage {after!r} to follow; choose among {', '.join(sorted(known))}")
         return Pipeline((*self.steps, Step(stage, after)))
 
     def following(self, name: str | None) -> tuple[Step, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from factory.checks import added, names, strange
+from factory.checks import added, names, prose
 from factory.records import Batch, Context, Fault, Labels, Utterance
 from factory.stages import Answer, Stage
 from factory.stages.context import Said
@@ -61,7 +61,7 @@ class Cleaning(Stage):
             return found
         if added(text, raw) > NEW_WORDS:
             return "adds_words", "only delete; do not tell it in other words"
-        return strange(text)
+        return prose(text, raw)
 
 
 def emotions(utterance: Utterance, labels: Labels) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from factory.checks import strange
+from factory.checks import prose
 from factory.records import Batch, Context, Fault, Labels
 from factory.requests import draw
 from factory.stages import Answer, Stage
@@ -58,7 +58,7 @@ class Contexts(Stage):
                 yield missing(utterance, row, ident)
                 continue
             text = one_line(item.context)
-            if found := self._wrong(text, utterance.text):
+            if found := self._wrong(text, utterance.text, row.passage.text):
                 yield Fault(id=ident, reason=found[0], detail=found[1], raw=text)
                 continue
             yield Context(
@@ -69,7 +69,7 @@ class Contexts(Stage):
                 text=text,
             )
 
-    def _wrong(self, text: str, utterance: str) -> tuple[str, str] | None:
+    def _wrong(self, text: str, utterance: str, story: str) -> tuple[str, str] | None:
         count = len(text.split())
         if not self.checked:
             return None if count else ("too_short", "the context is empty")
@@ -79,4 +79,4 @@ class Contexts(Stage):
             return "too_long", f"{count} words; tell the situation in {SHORTEST} to {LONGEST} words"
         if normal(utterance) in normal(text):
             return "quotes_utterance", "the context holds the utterance itself; end just before it is said"
-        return strange(text)  # not `prose`: a story may speak of "the character" itself
+        return prose(text, story)

@@ -15,6 +15,8 @@ from factory.stages import Answer, Stage
 from factory.stages.utterances import numbered
 from factory.taxonomy import ID, LABELS, resolve
 
+_LONG = 100  # characters of a raw word that are kept
+
 
 class Scored(Answer):
     label: str
@@ -77,7 +79,7 @@ class SoftLabels(Stage):
         for one in scores:
             label = resolve(one.label, (actor,), self.loose).label
             if label is None:
-                unmapped.append(one.label)
+                unmapped.append(one.label[:_LONG])
             else:
                 mapped[label] = max(mapped.get(label, 0.0), round(one.score, 1))
         ranked = sorted(mapped.items(), key=lambda pair: (-pair[1], ID[pair[0]]))
@@ -85,7 +87,7 @@ class SoftLabels(Stage):
             id=utterance.id,
             source_id=utterance.source_id,
             passage_id=utterance.passage_id,
-            raw=tuple(Score(one.label, one.score) for one in scores),
+            raw=tuple(Score(one.label[:_LONG], one.score) for one in scores),
             mapped=tuple(Score(label, score) for label, score in ranked),
             labels=tuple(label for label, score in ranked if score >= self.threshold - 1e-9),
             intensities=tuple(mapped.get(label, 0.0) for label in LABELS),
