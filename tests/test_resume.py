@@ -274,7 +274,7 @@ def test_limit_may_grow_and_not_shrink(
         run.synth(corpus, out=out, operation=Operation(limit=2))
 
 
-def stopped(corpus: Path, out: Path, counting: Any, after: int, **operation: Any) -> Any:
+def stopped(corpus: Path, out: Path, counting: Any, after: int, prompts: Path | None = None, **operation: Any) -> Any:
     """A run whose engine goes away after so many requests."""
     from factory.errors import Unreachable
 
@@ -286,7 +286,7 @@ def stopped(corpus: Path, out: Path, counting: Any, after: int, **operation: Any
 
     engine.fault = gone
     with pytest.raises(Stopped):
-        run.synth(corpus, out=out, engine=engine, operation=Operation(**operation))
+        run.synth(corpus, out=out, engine=engine, operation=Operation(**operation), prompts_folder=prompts)
     engine.fault = None
     return engine
 
@@ -373,15 +373,11 @@ def test_the_journal_of_another_prompt_is_not_used(tales: Callable[..., Path], t
     """A reply belongs to the exact words that were asked: laid under a run with another prompt it is asked anew."""
     corpus, old, new = tales(1), tmp_path / "old", tmp_path / "new"
     first = stopped(corpus, old, counting, 12, concurrency=1)
-    second = stopped(corpus, new, counting, 0, concurrency=1)
+    changed = changed_prompts(tmp_path / "prompts")
+    second = stopped(corpus, new, counting, 0, changed, concurrency=1)
     for journal in (old / "journal").iterdir():
         shutil.copy(journal, new / "journal" / journal.name)
-    shutil.rmtree(new / "prompts")
-    (new / "run.toml").unlink()
-    shutil.copytree(new / "shards", tmp_path / "shards")
-    shutil.rmtree(new / "shards")
-    second.keys.clear()
-    run.synth(corpus, out=new, engine=second, prompts_folder=changed_prompts(tmp_path / "prompts"))
+    run.synth(corpus, out=new, engine=second, prompts_folder=changed)
     labels = {k for k, r in zip(first.keys, first.requests, strict=True) if r.stage == "labels"}
     assert labels and not labels & set(second.keys)
     assert sum(r.stage == "labels" for r in second.requests) > 0
