@@ -27,9 +27,10 @@ from factory.errors import Interrupted, Stopped, WrongRequest
 from factory.files import locked, write_atomic, writing
 from factory.frozen import Frozen, need
 from factory.plan import Shards, extents, passages
+from factory.replay import asking_of
 from factory.runner import Runner, Tally
 from factory.settings import Content, Operation, operation_from
-from factory.stages import Asking, Pipeline
+from factory.stages import Pipeline
 from factory.steps import TARGETS, pipeline
 from factory.store import Store
 from factory.worker import Workers
@@ -337,12 +338,7 @@ def _runner(
     return Runner(
         pipeline=steps,
         engine=engine,
-        asking=Asking(
-            book=book,
-            seed=frozen.content.seed,
-            repairs=frozen.content.repairs,
-            greedy=frozen.content.preset == "paper",
-        ),
+        asking=asking_of(book, frozen.content.seed, frozen.content.repairs, frozen.content.preset),
         store=store,
         tally=tally,
         targets=frozen.targets,

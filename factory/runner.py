@@ -64,7 +64,6 @@ class Tally:
     shards_written: int = 0
     passages_found: int = 0
     passages_ended: int = 0
-    in_flight: int = 0
     known: int = 0  # replies of shards that were finished before this start
 
     def add(self, units: dict[str, Count]) -> None:
@@ -154,7 +153,6 @@ class Runner:
             while self._heap and len(self._tasks) < self.concurrency:
                 *_, work, step, row, order = heapq.heappop(self._heap)
                 self._spawn(self._unit(work, step, row, order))
-            self.tally.in_flight = len(self._tasks)
             if not self._tasks:
                 return
             done, _ = await asyncio.wait({*self._tasks, sync}, return_when=asyncio.FIRST_COMPLETED)

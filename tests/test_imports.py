@@ -59,7 +59,7 @@ ALLOWED = {
     "replay": "prompts records requests stages",
     "frozen": "errors prompts requests settings stages store",
     "run": (
-        "factory build corpus engines engines.open errors files frozen plan prompts runner settings stages steps store "
+        "factory build corpus engines engines.open errors files frozen plan prompts replay runner settings stages steps store "
         "worker"
     ),
     # what people see
