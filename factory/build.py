@@ -31,7 +31,7 @@ from factory.store import Manifest, Store
 ROWS_PER_FILE, ROWS_PER_GROUP = 100_000, 4_000
 SPLITS = ("train", "validation", "test")
 T = TypeVar("T")
-FORMAT = 1  # raised when the same shards are to give another dataset
+FORMAT = 2  # raised when the same shards are to give another dataset
 
 
 def build(
@@ -185,15 +185,15 @@ def _origin(identity: Identity, steps: Pipeline, book: Book) -> views.Origin:
         engine=identity.engine,
         model=" ".join(filter(None, (identity.model, identity.revision))),
         prompt_hash={
-            "original": hashed("labels", "appraisal"),
-            "flipped": hashed("flip_appraisal"),
-            "contextual": hashed("labels", "appraisal", "rewriting"),
+            "original": hashed("labels", "reading", "appraisal"),
+            "flipped": hashed("flip_appraisal", "flip_reading"),
+            "contextual": hashed("labels", "reading", "appraisal", "rewriting"),
         },
     )
 
 
-_STAGES = ("actors", "utterances", "labels", "appraisal", "context", "cleaning", "rewriting")
-_FLIPS = ("flip", "flip_labels", "flip_appraisal")
+_STAGES = ("actors", "utterances", "labels", "reading", "appraisal", "context", "cleaning", "rewriting")
+_FLIPS = ("flip", "flip_labels", "flip_appraisal", "flip_reading")
 
 
 def _shard(store: Store, name: str) -> views.Shard:

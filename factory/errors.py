@@ -7,6 +7,9 @@ FactoryError
  |- BadReply          one reply is unusable: data, never the end of a run      read by the stage driver
  '- EngineFault       the engine gave no reply
      |- Transient         worth asking again, a stated number of times
+     |   |- Busy           the server asks for fewer requests (429)
+     |   '- Down           nobody took the request: waited for, with patience
+     |- Refused           this request will never be answered: rejects its unit
      '- Unreachable       nobody answers at all: ends the run as Stopped
 """
 
@@ -50,6 +53,27 @@ class EngineFault(FactoryError):
 
 class Transient(EngineFault):
     """A fault that may pass (a 503, a reset): asked again a stated number of times."""
+
+
+class Busy(Transient):
+    """Too many requests at once; `retry_after_seconds` is what the server asked for, if it did."""
+
+    def __init__(self, sentence: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(sentence)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Down(Transient):
+    """No connection came about, so nothing was asked: waiting for the server costs no try."""
+
+
+class Refused(EngineFault):
+    """The server read this request and will never answer it; `reason` is a stable word, as with BadReply."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
 
 
 class Unreachable(EngineFault):

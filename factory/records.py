@@ -4,7 +4,7 @@ Ids grow along the way (`tale.p3`, `tale.p3.a2`, `tale.p3.a2.u7`) but are opaque
 """
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, NamedTuple, Self, TypeVar
 
 LABEL_COUNT = 28
@@ -94,6 +94,23 @@ class Labels:
     labels: tuple[str, ...]
     intensities: Annotated[tuple[float, ...], Fixed(LABEL_COUNT)]
     unmapped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How likely each of the 28 labels was as the next token after the question, in taxonomy order, summing to 1.
+
+    `mass` is the probability, 0 to 1, that the next token was any of them; `entropy` is 0 for one sure label and 1 for
+    none in particular; `agreement` with the asked intensities goes from 0 to 1, None where those are all 0.
+    """
+
+    id: str
+    source_id: str
+    passage_id: str
+    probabilities: Annotated[tuple[float, ...], Fixed(LABEL_COUNT)]
+    entropy: float
+    mass: float
+    agreement: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +237,7 @@ class Said:
     tokens_in: int
     tokens_out: int
     seconds: float
+    tokens_cached: int = 0
 
 
 @dataclass(slots=True)
@@ -237,17 +255,16 @@ class Count:
     repairs: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_cached: int = 0
     seconds: float = 0.0
     reasons: dict[str, int] = field(default_factory=dict)  # of rejected units
     drops: dict[str, int] = field(default_factory=dict)  # of dropped children
+    mended: dict[str, int] = field(default_factory=dict)  # what had to be mended before a reply could be read
 
     def add(self, other: "Count") -> None:
-        for name in ("inputs", "accepted", "rejected", "made", "kept", "dropped", "asked", "remembered", "repairs"):
+        for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.tokens_in += other.tokens_in
-        self.tokens_out += other.tokens_out
-        self.seconds += other.seconds
-        for mine, theirs in ((self.reasons, other.reasons), (self.drops, other.drops)):
+        for mine, theirs in ((self.reasons, other.reasons), (self.drops, other.drops), (self.mended, other.mended)):
             for reason, n in theirs.items():
                 mine[reason] = mine.get(reason, 0) + n
 
@@ -255,3 +272,6 @@ class Count:
         """All reasons, of units and children, the commonest first."""
         every = Counter(self.reasons) + Counter(self.drops)
         return sorted(every.items(), key=lambda r: (-r[1], r[0]))
+
+
+_SUMS = tuple(f.name for f in fields(Count) if f.name not in ("reasons", "drops", "mended"))

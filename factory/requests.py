@@ -7,7 +7,8 @@ from typing import Literal
 
 import orjson
 
-Finish = Literal["stop", "length", "error"]
+Finish = Literal["stop", "length", "repetition", "filtered", "error"]
+FINISHES = frozenset(("stop", "length", "repetition", "filtered", "error"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Request:
 
     `fields` are what the messages were rendered from: only the engine that plays without a model reads them.
     `repair` counts the times the model was told of violations, `round` the times a reject was asked for again.
+    With `read` nothing is written: the reply is the distribution of the next token over these one-token words.
     """
 
     stage: str
@@ -42,23 +44,30 @@ class Request:
     sampling: Sampling
     repair: int = 0
     round: int = 0
+    read: tuple[str, ...] = ()
     fields: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The raw text of one answer; `tokens_*` as the engine counted them."""
+    """The raw text of one answer; `tokens_*` as the engine counted them, `tokens_cached` those of `tokens_in` that its
+    prefix cache held.
+
+    To a request with `read` the text is a JSON object from each word to its natural log-probability as the next token,
+    at temperature 1 over the whole vocabulary; a word that the engine could not read is left out.
+    """
 
     text: str
     finish: Finish = "stop"
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_cached: int = 0
     seconds: float = 0.0
 
     @staticmethod
     def of(text: str, finish: str) -> "Reply":
         """A reply as it was journalled."""
-        return Reply(text=text, finish=finish if finish in ("length", "error") else "stop")  # type: ignore[arg-type]
+        return Reply(text=text, finish=finish if finish in FINISHES else "stop")  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +88,15 @@ def key(identity: Identity, request: Request) -> str:
     digest = _shared(identity, request.messages[0]).copy()
     digest.update(b"".join(b"," + orjson.dumps(message) for message in request.messages[1:]))
     digest.update(b"]," + _quoted(request.schema) + b",")
-    digest.update(orjson.dumps((request.sampling, request.repair, request.round))[1:])
+    rest = (request.sampling, request.repair, request.round)
+    digest.update(orjson.dumps((*rest, request.read) if request.read else rest)[1:])
     return digest.hexdigest()
 
 
 def canonical(identity: Identity, request: Request) -> bytes:
     """What `key` hashes, all at once."""
     parts = (identity, request.messages, request.schema, request.sampling, request.repair, request.round)
-    return orjson.dumps(parts)
+    return orjson.dumps((*parts, request.read) if request.read else parts)
 
 
 @lru_cache(maxsize=64)

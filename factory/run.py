@@ -8,12 +8,12 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import orjson
 import tomli_w
@@ -21,25 +21,28 @@ import tomli_w
 from factory import __version__, build, prompts
 from factory import frozen as frozen_file
 from factory.corpus import Corpus, survey
-from factory.engines import Engine
-from factory.engines.open import open_engine
+from factory.cost import Prices
+from factory.engines import Checked, Engine
+from factory.engines.open import in_flight, open_engine
 from factory.errors import Interrupted, Stopped, WrongRequest
 from factory.files import locked, write_atomic, writing
 from factory.frozen import Frozen, need
 from factory.plan import Shards, extents, passages
 from factory.replay import asking_of
-from factory.runner import Runner, Tally
+from factory.runner import Limits, Runner, Tally
 from factory.settings import Content, Operation, operation_from
 from factory.stages import Pipeline
 from factory.steps import TARGETS, pipeline
 from factory.store import Store
 from factory.worker import Workers
 
+T = TypeVar("T")
+
 
 class Watcher(Protocol):
     """Whoever shows the progress of long work."""
 
-    def start(self, tally: Tally, passages: int) -> None: ...
+    def start(self, tally: Tally, passages: int, prices: Prices) -> None: ...
     def say(self, sentence: str) -> None: ...
     def stop(self) -> None: ...
 
@@ -47,7 +50,7 @@ class Watcher(Protocol):
 class Silent:
     """Shows nothing."""
 
-    def start(self, tally: Tally, passages: int) -> None: ...
+    def start(self, tally: Tally, passages: int, prices: Prices) -> None: ...
     def say(self, sentence: str) -> None: ...
     def stop(self) -> None: ...
 
@@ -98,19 +101,21 @@ def synth(
 ) -> Result:
     """Generate a dataset from a corpus, or go on with it: the same command resumes. Raises only FactoryError."""
     content, operation = content or Content(), operation or Operation()
-    source = _corpus(Path(corpus), content)
+    source = corpus_of(Path(corpus), content)
     store = Store(Path(out) if out is not None else Path("outputs") / source.stem())
-    spread = engine is None and line is None  # what a worker process can make again by itself
+    # What a worker process can make again by itself, where a core more is an engine more.
+    spread = engine is None and line is None and content.engine == "rehearsal"
     old = None if fresh else frozen_file.read(store)
     frozen_file.refuse_strangers(store)
     _refuse_inside(store.out, Path(corpus))
     targets = _targets(stages)
     steps = (line or pipeline(content)).wanted(targets)
-    engine = engine or open_engine(content, operation)
+    watcher = watcher or Silent()
+    engine = engine or open_engine(content, operation, watcher.say)
     book = prompts.load(steps.prompts(), prompts_folder)
     frozen_file.refuse_misfits(steps, book)
     frozen = Frozen(
-        content=replace(content, model=engine.identity.model, revision=engine.identity.revision),
+        content=_settled(content, engine),
         targets=targets,
         identity=engine.identity,
         corpus=str(Path(corpus).resolve()),
@@ -130,7 +135,7 @@ def synth(
             engine=engine,
             steps=steps,
             book=book,
-            watcher=watcher or Silent(),
+            watcher=watcher,
             fresh=fresh,
             spread=spread,
         )
@@ -151,13 +156,14 @@ def _resumed(
     watcher: Watcher | None = None,
 ) -> Job:
     """The job of going on with a run; everything that can be wrong with it is found here, before anything is written."""
-    operation = operation or Operation()
     store = Store(Path(out))
     frozen = need(store)
-    spread = engine is None and line is None
+    watcher = watcher or Silent()
+    operation = _as_before(store, operation or Operation())
+    spread = engine is None and line is None and frozen.content.engine == "rehearsal"
     steps = (line or pipeline(frozen.content)).wanted(frozen.targets)
     if engine is None and frozen.identity.engine == frozen.content.engine:
-        engine = open_engine(frozen.content, operation)
+        engine = open_engine(frozen.content, operation, watcher.say)
     if engine is None or engine.identity != frozen.identity:
         given = frozen_file.named(engine.identity) if engine else frozen.content.engine
         raise WrongRequest(
@@ -172,8 +178,6 @@ def _resumed(
     elif source is not None and source.fingerprint() != frozen.fingerprint:
         source = None
         notes.append(f"the corpus {frozen.corpus} has changed: going on with the shards that are open")
-    if not operation.limit:
-        operation = replace(operation, limit=_last_limit(store))
     book = prompts.load(steps.prompts(), store.out / "prompts")
     frozen_file.refuse_other(store, frozen, steps, book)
     return Job(
@@ -185,7 +189,7 @@ def _resumed(
         engine=engine,
         steps=steps,
         book=book,
-        watcher=watcher or Silent(),
+        watcher=watcher,
         spread=spread,
         notes=tuple(notes),
     )
@@ -261,6 +265,9 @@ def _go(job: Job) -> Result:
     if job.old is not None and not job.fresh and _all_done(job, counted):
         return _result(job, _found(store), counted, began, did=False)
     workers = _workers(operation, counted["passages"]) if job.spread else 1
+    if (job.old is None or job.fresh) and isinstance(job.engine, Checked):
+        for sentence in _checked(job.engine):
+            job.watcher.say(sentence)
     with _begun(store), locked(store.out / "lock") as lock:
         _prepare(job, counted)
         tally = Tally()
@@ -278,10 +285,10 @@ def _go(job: Job) -> Result:
         loop: Runner | Workers
         if workers > 1:
             task = {"out": str(store.out), "operation": asdict(operation)}
-            loop = Workers(task, workers, tally, operation.max_rejects, operation.max_tokens, lock)
+            loop = Workers(task, workers, tally, _limits(operation), lock)
         else:
             loop = _runner(store, frozen, operation, job.engine, job.steps, job.book, tally)
-        job.watcher.start(tally, counted["passages"])
+        job.watcher.start(tally, counted["passages"], Prices.of(operation))
         try:
             _drive(loop, shards, job.engine)
             if shards.missing:
@@ -343,17 +350,25 @@ def _runner(
         tally=tally,
         targets=frozen.targets,
         prompts=book.hash(steps.prompts()),
-        concurrency=operation.concurrency,
+        concurrency=in_flight(frozen.content, operation),
+        limits=_limits(operation),
+        fsync_seconds=operation.fsync_seconds,
+    )
+
+
+def _limits(operation: Operation) -> Limits:
+    return Limits(
         max_rejects=operation.max_rejects,
         max_tokens=operation.max_tokens,
-        fsync_seconds=operation.fsync_seconds,
+        max_cost=operation.max_cost,
+        prices=Prices.of(operation),
     )
 
 
 def worker_runner(store: Store, task: dict[str, Any]) -> Runner:
     """What a worker process drives: everything from the run's own folder; the limits are its parent's to watch."""
     frozen = need(store)
-    operation = replace(operation_from(task["operation"]), max_rejects=1.0, max_tokens=0)
+    operation = replace(operation_from(task["operation"]), max_rejects=1.0, max_tokens=0, max_cost=0.0)
     steps = pipeline(frozen.content).wanted(frozen.targets)
     book = prompts.load(steps.prompts(), store.out / "prompts")
     return _runner(store, frozen, operation, open_engine(frozen.content, operation), steps, book, Tally())
@@ -384,38 +399,52 @@ def _drive(work: Runner | Workers, shards: Shards, engine: Engine) -> None:
     """Run the loop until it ends or a signal asks it to stop; a second signal is not needed, it takes seconds."""
 
     async def main() -> None:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        caught = []
-
-        def stop(name: str) -> None:
-            caught.append(name)
-            task.cancel()
-
-        handled = (signal.SIGINT, signal.SIGTERM)
-        if main_thread():
-            for number in handled:
-                loop.add_signal_handler(number, stop, number.name)
         try:
-            await work.run(iter(shards))
-        except asyncio.CancelledError:
-            if caught:
-                raise Interrupted(f"interrupted by {caught[0]}; what is done is kept") from None
-            raise
+            await _until_signal(work.run(iter(shards)))
         finally:
-            if main_thread():
-                for number in handled:
-                    loop.remove_signal_handler(number)
             await engine.close()
 
     with rare_collections():
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            asyncio.run(main())
-        else:  # called from a notebook, whose loop is busy with us: ours runs in a thread
-            with ThreadPoolExecutor(1) as thread:
-                thread.submit(asyncio.run, main()).result()
+        _in_loop(main())
+
+
+def _checked(engine: Checked) -> tuple[str, ...]:
+    """What an engine says of itself before a new run writes anything."""
+    return _in_loop(_until_signal(engine.check()))
+
+
+async def _until_signal(work: Coroutine[Any, Any, T]) -> T:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    caught = []
+
+    def stop(name: str) -> None:
+        caught.append(name)
+        task.cancel()
+
+    handled = (signal.SIGINT, signal.SIGTERM)
+    if main_thread():
+        for number in handled:
+            loop.add_signal_handler(number, stop, number.name)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if caught:
+            raise Interrupted(f"interrupted by {caught[0]}; what is done is kept") from None
+        raise
+    finally:
+        if main_thread():
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+
+def _in_loop(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:  # called from a notebook, whose loop is busy with us: ours runs in a thread
+        return thread.submit(asyncio.run, work).result()
 
 
 @contextmanager
@@ -522,23 +551,56 @@ def _prepare(job: Job, counted: dict[str, Any]) -> None:
     _reopen(store)
 
 
-def _last_limit(store: Store) -> int:
-    """LIMIT of the last start, from its line in starts.jsonl (the last whole one)."""
+# What `resume` takes from the last start where nothing else is given: nothing but the folder is needed.
+_KEPT = (
+    *("limit", "concurrency", "base_url", "api_key_env", "response_format", "timeout_seconds", "patience_seconds"),
+    *("engine_arguments", "price_in", "price_cached", "price_out", "currency"),
+)
+
+
+def _as_before(store: Store, operation: Operation) -> Operation:
+    """The settings of a start, those that are at their defaults as they were at the last one."""
+    plain, before = asdict(Operation()), last_start(store)
+    values = asdict(operation)
+    kept = {name: before[name] for name in _KEPT if name in before and values[name] == plain[name]}
+    try:
+        return operation_from(values | kept)
+    except WrongRequest as err:
+        raise WrongRequest(f"{store.out / 'starts.jsonl'}: {err}") from err
+
+
+def last_prices(out: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings of the prices as they were at the last start: MAX_COST alone is enough to go on with."""
+    store = Store(Path(out))
+    need(store)
+    return {k: v for k, v in last_start(store).items() if k in ("price_in", "price_cached", "price_out", "currency")}
+
+
+def last_start(store: Store) -> dict[str, Any]:
+    """The operational settings of the last start, from its line in starts.jsonl (the last whole one)."""
     try:
         lines = (store.out / "starts.jsonl").read_bytes().split(b"\n")
     except FileNotFoundError:
-        return 0
+        return {}
     for line in reversed(lines):
         try:
-            return int(orjson.loads(line)["limit"])
-        except (ValueError, KeyError, TypeError):
+            found = orjson.loads(line)
+            if isinstance(found, dict) and "limit" in found:
+                return found
+        except ValueError:
             continue
-    return 0
+    return {}
 
 
 def _write_if_new(path: Path, data: bytes) -> None:
     if not path.exists() or path.read_bytes() != data:
         write_atomic(path, data)
+
+
+def _settled(content: Content, engine: Engine) -> Content:
+    """The settings with what the engine is: a model that was left out, the revision that was found."""
+    identity = engine.identity
+    return replace(content, model=content.model or identity.model, revision=identity.revision)
 
 
 def _targets(stages: Sequence[str] | None) -> tuple[str, ...]:
@@ -558,7 +620,8 @@ def _refuse_inside(out: Path, corpus: Path) -> None:
         raise WrongRequest(f"OUT {out} lies in the corpus {corpus} and would be read with it; give OUT a place outside")
 
 
-def _corpus(path: Path, content: Content) -> Corpus:
+def corpus_of(path: Path, content: Content) -> Corpus:
+    """The corpus at a path, read as the settings say; WrongRequest where nothing can be read there."""
     try:
         kind = "file" if path.is_file() else "folder" if path.is_dir() else "other" if path.exists() else "none"
     except OSError as err:

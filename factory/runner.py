@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from factory.cost import Prices
 from factory.engines import Engine
-from factory.errors import FactoryError, Stopped, Transient, Unreachable
+from factory.errors import FactoryError, Refused, Stopped, Transient, Unreachable
 from factory.journal import Journal
 from factory.records import Count, Passage, Reject, Said
 from factory.requests import Reply, Request, key
@@ -82,26 +83,48 @@ class Tally:
     def tokens(self) -> int:
         return sum(c.tokens_in + c.tokens_out for c in self.counts.values())
 
+    def cost(self, prices: Prices) -> float:
+        return sum(prices.of_count(c) for c in self.counts.values())
 
-def watch(tally: Tally, max_rejects: float, max_tokens: int) -> None:
-    """Stopped where a stage rejects more than its share, or the tokens are used up."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Where a run stops by itself: a share of rejects, tokens, money (0: no limit of those)."""
+
+    max_rejects: float = 0.5
+    max_tokens: int = 0
+    max_cost: float = 0.0
+    prices: Prices = field(default_factory=Prices)
+
+    @property
+    def spending(self) -> bool:
+        return bool(self.max_tokens or self.max_cost)
+
+
+def watch(tally: Tally, limits: Limits) -> None:
+    """Stopped where a stage rejects more than its share, or the tokens or the money are used up."""
     for stage, count in tally.counts.items():
-        if count.inputs >= LEAST_UNITS and count.rejected > max_rejects * count.inputs:
+        if count.inputs >= LEAST_UNITS and count.rejected > limits.max_rejects * count.inputs:
             reason = max(count.reasons, key=lambda r: count.reasons[r])
             raise Stopped(
                 f"{count.rejected} of {count.inputs} units of stage {stage!r} were rejected, most as {reason!r}, more "
-                f"than MAX_REJECTS={max_rejects:g} allows; look at them with `make rejects`; a prompt or model that is at "
+                f"than MAX_REJECTS={limits.max_rejects:g} allows; look at them with `make rejects`; a prompt or model that is at "
                 "fault needs a new OUT, bad luck a higher MAX_REJECTS and then `make rejects RETRY=1`"
             )
-    if max_tokens and tally.tokens() > max_tokens:
+    if limits.max_tokens and tally.tokens() > limits.max_tokens:
         raise Stopped(
-            f"MAX_TOKENS={max_tokens} is used up; what is done is kept: run the same command with a larger one"
+            f"MAX_TOKENS={limits.max_tokens} is used up; what is done is kept: run the same command with a larger one"
+        )
+    if limits.max_cost and (spent := tally.cost(limits.prices)) > limits.max_cost:
+        raise Stopped(
+            f"MAX_COST={limits.max_cost:g} is used up ({limits.prices.shown(spent)}); what is done is kept: run the same "
+            "command with a larger one"
         )
 
 
 @dataclass
 class Runner:
-    """Drives units of a pipeline through an engine into a store; `max_rejects` is a share, `max_tokens` 0 for none."""
+    """Drives units of a pipeline through an engine into a store, until all shards are done or a limit is reached."""
 
     pipeline: Pipeline
     engine: Engine
@@ -111,8 +134,7 @@ class Runner:
     targets: tuple[str, ...] = ()
     prompts: str = ""
     concurrency: int = 64
-    max_rejects: float = 0.5
-    max_tokens: int = 0
+    limits: Limits = field(default_factory=Limits)
     fsync_seconds: float = 1.0
 
     def __post_init__(self) -> None:
@@ -200,6 +222,8 @@ class Runner:
             outcome: Outcome = end.value
         except Transient as err:
             outcome = Outcome(reason="engine_error", detail=str(err), repairs=max(0, asks))
+        except Refused as err:
+            outcome = Outcome(reason=err.reason, detail=err.detail[:500], repairs=max(0, asks))
         finally:
             talk.close()
         self._settle(work, step, row, order, outcome, name, round_, (count, total))
@@ -236,6 +260,7 @@ class Runner:
                 finish=reply.finish,
                 tokens_in=reply.tokens_in,
                 tokens_out=reply.tokens_out,
+                tokens_cached=reply.tokens_cached,
                 seconds=reply.seconds,
             )
             assert work.journal is not None
@@ -251,6 +276,7 @@ class Runner:
             one.repairs += request.repair > 0
             one.tokens_in += said.tokens_in
             one.tokens_out += said.tokens_out
+            one.tokens_cached += said.tokens_cached
             one.seconds += said.seconds
         return reply
 
@@ -279,13 +305,15 @@ class Runner:
                 one.reasons[outcome.reason] = one.reasons.get(outcome.reason, 0) + 1
             for fault in outcome.faults:
                 one.drops[fault.reason] = one.drops.get(fault.reason, 0) + 1
+            for kind in outcome.mended:
+                one.mended[kind] = one.mended.get(kind, 0) + 1
         work.rejects += [((*order, number), one) for number, one in enumerate(thrown(stage, row, outcome, round_))]
         if outcome.accepted:
             for number, child in enumerate(outcome.rows):
                 work.rows[stage].append(((*order, number), child, reply))
             self._feed(work, stage, row, list(outcome.rows), order)
-        if self.max_tokens or not outcome.accepted:
-            watch(self.tally, self.max_rejects, self.max_tokens)
+        if self.limits.spending or not outcome.accepted:
+            watch(self.tally, self.limits)
 
     async def _finish(self, work: Work) -> None:
         """Write the shard in a thread: encoding and flushing are done beside the loop, not in it."""
@@ -339,6 +367,7 @@ def _sound(reply: Reply) -> Reply:
         finish=reply.finish,
         tokens_in=_counted(reply.tokens_in),
         tokens_out=_counted(reply.tokens_out),
+        tokens_cached=_counted(reply.tokens_cached),
         seconds=reply.seconds if isinstance(reply.seconds, int | float) and 0 <= reply.seconds < 1e9 else 0.0,
     )
 

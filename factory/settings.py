@@ -4,16 +4,20 @@
 `Operation` may differ at every start and is logged there.
 """
 
+import re
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from factory.errors import WrongRequest
 
-ENGINES = ("rehearsal",)
-COMING = ("vllm", "openai", "transformers")
+ENGINES = ("rehearsal", "vllm", "openai", "transformers")
 PRESETS = ("default", "paper")
+LABELLERS = ("asked", "logprobs")
+FORMATS = ("auto", "json_schema", "json_object", "text")
+_SECRET = re.compile(r"key|token$|secret|password|passwd|authorization|credential", re.I)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +25,12 @@ class Content:
     """What decides the rows of a dataset."""
 
     engine: str = "rehearsal"
-    model: str = ""  # of the engine; the rehearsal engine has its own
-    revision: str = ""
+    model: str = ""  # of the engine: a folder, a hub id, or the server's name for it; the rehearsal engine has its own
+    revision: str = ""  # of a hub model; a folder's is the hash of what is in it
+    dtype: str = "auto"  # number format of a model in this process, as vLLM and transformers name them
+    quantization: str = ""  # of a model that vLLM loads
+    extra_body: dict[str, Any] = field(default_factory=dict)  # more fields for every request to a server
+    labeller: str = "asked"  # 'logprobs': labels are also read from the log-probabilities of the label tokens
     preset: str = "default"  # 'paper': Emo Pillars as published, for comparison
     seed: int = 0
     threshold: float = 0.3  # a label is kept when its score reaches this
@@ -45,10 +53,21 @@ class Operation:
 
     limit: int = 0  # corpus records; 0: all. May grow at a resume
     shard_size: int = 64  # passages of a new shard
-    concurrency: int = 64  # requests in flight
+    concurrency: int = 0  # requests in flight; 0: as many as pay (servers: found while running)
+    base_url: str = ""  # of an OpenAI-compatible server, with its /v1
+    api_key_env: str = "OPENAI_API_KEY"  # name of the environment variable that holds the key; the key itself nowhere
+    response_format: str = "auto"  # 'json_schema', 'json_object', 'text': what a server is asked for; 'auto' probes
+    timeout_seconds: float = 600.0  # for one reply of a server
+    patience_seconds: float = 60.0  # a server that answers nobody for so long ends the run, which can be resumed
+    engine_arguments: dict[str, Any] = field(default_factory=dict)  # for vLLM's engine: tensor_parallel_size and so on
     workers: int = 0  # processes of the rehearsal engine, which only this computer's cores hold back; 0: as many as pay
     max_rejects: float = 0.5  # share of a stage's units, after 50; 1: no limit
     max_tokens: int = 0  # tokens in and out of this run, all starts together; 0: no limit
+    max_cost: float = 0.0  # in the currency of the prices, all starts together; 0: no limit
+    price_in: float = 0.0  # of a million prompt tokens
+    price_cached: float = -1.0  # of a million prompt tokens that the server had cached; -1: as price_in
+    price_out: float = 0.0  # of a million tokens of replies
+    currency: str = "USD"
     fsync_seconds: float = 1.0  # a power cut loses at most so much of the journal
     faults: str = ""  # 'malformed=0.1,error=0.05': spoils that share of the replies, for tests
     delay_ms: float = 0.0  # every rehearsal reply takes so long, for tests
@@ -63,7 +82,7 @@ def _filled(kind: type[Any], values: dict[str, Any]) -> Any:
     hints = get_type_hints(kind)
     made = {}
     for name, value in values.items():
-        wanted = hints[name]
+        wanted = get_origin(hints[name]) or hints[name]
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not wanted:
@@ -73,12 +92,15 @@ def _filled(kind: type[Any], values: dict[str, Any]) -> Any:
 
 
 def _checked(content: Content) -> Content:
-    if content.engine in COMING:
-        raise WrongRequest(
-            f"ENGINE={content.engine} comes with the next release; this one has {', '.join(ENGINES)} only"
-        )
     _one_of("ENGINE", content.engine, ENGINES)
     _one_of("PRESET", content.preset, PRESETS)
+    _one_of("LABELLER", content.labeller, LABELLERS)
+    _no_secrets("extra_body", content.extra_body)
+    for name in ("extra_body",) if content.extra_body and content.engine != "openai" else ():
+        raise WrongRequest(f"{name} goes to a server; leave it out, or say ENGINE=openai")
+    for name in ("dtype", "quantization") if content.engine in ("rehearsal", "openai") else ():
+        if getattr(content, name) != getattr(Content(), name):
+            raise WrongRequest(f"{name} is for a model in this process; leave it out, or say ENGINE=vllm")
     _within("threshold", content.threshold, 0.0, 1.0)
     _within("passage_words", content.passage_words, 20, 4000)
     _within("actors", content.actors, 1, 50)
@@ -98,13 +120,58 @@ def operation_from(values: dict[str, Any]) -> Operation:
     operation: Operation = _filled(Operation, values)
     _within("LIMIT", operation.limit, 0, 10**12)
     _within("SHARD_SIZE", operation.shard_size, 1, 100_000)
-    _within("CONCURRENCY", operation.concurrency, 1, 10_000)
+    _within("CONCURRENCY", operation.concurrency, 0, 10_000)
     _within("WORKERS", operation.workers, 0, 256)
     _within("MAX_REJECTS", operation.max_rejects, 0.0, 1.0)
     _within("MAX_TOKENS", operation.max_tokens, 0, 10**15)
+    _within("MAX_COST", operation.max_cost, 0.0, 1e12)
+    for name in ("price_in", "price_out"):
+        _within(name, getattr(operation, name), 0.0, 1e9)
+    _within("price_cached", operation.price_cached, -1.0, 1e9)
+    if operation.max_cost and not (operation.price_in or operation.price_out):
+        raise WrongRequest(
+            f"MAX_COST={operation.max_cost:g} needs prices; give PRICE_IN and PRICE_OUT (per million tokens)"
+        )
+    _one_of("response_format", operation.response_format, FORMATS)
+    _within("timeout_seconds", operation.timeout_seconds, 0.1, 86_400.0)
+    _within("patience_seconds", operation.patience_seconds, 0.1, 86_400.0)
+    _no_secrets("engine_arguments", operation.engine_arguments)
+    _check_url(operation.base_url)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", operation.api_key_env):
+        raise WrongRequest("api_key_env is the name of an environment variable, such as OPENAI_API_KEY, not the key")
     _within("fsync_seconds", operation.fsync_seconds, 0.01, 3600.0)
     _within("DELAY_MS", operation.delay_ms, 0.0, 600_000.0)
     return operation
+
+
+def _no_secrets(name: str, values: dict[str, Any]) -> None:
+    """Settings are written down; a key among them would be too."""
+    for inner, value in values.items():
+        if _SECRET.search(str(inner)):
+            raise WrongRequest(
+                f"{name}.{inner} looks like a key, and settings are written into the run's folder; keys come from the "
+                "environment alone (api_key_env names the variable)"
+            )
+        if isinstance(value, dict):
+            _no_secrets(f"{name}.{inner}", value)
+
+
+def _check_url(url: str) -> None:
+    """The address of a server and nothing else: what is in it is written down."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine:
+        raise WrongRequest("BASE_URL is no address of a server; say for example BASE_URL=http://127.0.0.1:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise WrongRequest(
+            "BASE_URL is written into the run's folder, so it must hold no user, password or query; put the key into the "
+            "environment variable OPENAI_API_KEY"
+        )
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ from factory.stages.cleaning import Cleaning
 from factory.stages.context import Contexts
 from factory.stages.flip import Flips
 from factory.stages.labels import FlipLabels, SoftLabels
+from factory.stages.reading import FlipReadings, Readings
 from factory.stages.rewriting import Rewriting
 from factory.stages.utterances import Utterances
 
@@ -17,7 +18,7 @@ TARGETS = ("contextless", "contextual", "appraisal", "flip")
 
 def pipeline(content: Content) -> Pipeline:
     """The stages of DESIGN section 2 under these settings; preset `paper` switches to Emo Pillars' own choices."""
-    paper = content.preset == "paper"
+    paper, reads = content.preset == "paper", content.labeller == "logprobs"
     seed, checked = content.seed, not paper
     contextual, appraisal, flip = (frozenset([name]) for name in ("contextual", "appraisal", "flip"))
     return Pipeline(
@@ -30,6 +31,7 @@ def pipeline(content: Content) -> Pipeline:
                 "actors",
             ),
             Step(SoftLabels(threshold=content.threshold, loose=content.loose_aliases, primed=paper), "utterances"),
+            *([Step(Readings(), "labels")] if reads else []),  # every target makes contextless, which has its columns
             Step(Contexts(share=content.context_share, seed=seed, checked=checked), "labels", contextual),
             Step(Cleaning(checked=checked), "context", contextual),
             Step(Rewriting(checked=checked), "cleaning", contextual),
@@ -37,6 +39,7 @@ def pipeline(content: Content) -> Pipeline:
             Step(Flips(share=content.flip_share, seed=seed), "appraisal", flip),
             Step(FlipLabels(threshold=content.threshold, loose=content.loose_aliases), "flip", flip),
             Step(FlipAppraisals(), "flip_labels", flip),
+            *([Step(FlipReadings(), "flip_appraisal", flip)] if reads else []),
         )
     )
 

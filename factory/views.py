@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory import arrow, contract
-from factory.records import Appraisal, Context, Flip, Labels, Rewritten, Utterance
+from factory.records import Appraisal, Context, Flip, Labels, Reading, Rewritten, Utterance
 from factory.stages.appraisal import DIMENSIONS
 from factory.taxonomy import ID, LABELS
 
@@ -21,6 +21,12 @@ _ORIGIN = [
     ("prompt_hash", pa.string()),
     ("seed", pa.int64()),
 ]
+_READ = [
+    ("read_probabilities", pa.list_(pa.float32(), len(LABELS))),
+    ("read_entropy", pa.float32()),
+    ("read_mass", pa.float32()),
+    ("read_agreement", pa.float32()),
+]
 _LABELLED = [
     ("labels", pa.list_(pa.string())),
     ("label_ids", pa.list_(pa.int8())),
@@ -28,6 +34,7 @@ _LABELLED = [
     ("raw_labels", pa.list_(_SCORE)),
     *((name, pa.float32()) for name in DIMENSIONS),
     ("rationale", pa.string()),
+    *_READ,
     ("label_model", pa.string()),
     ("kind", pa.string()),
     ("pair_id", pa.string()),
@@ -92,11 +99,18 @@ def spoken(shard: Shard) -> pa.Table:
 def contextless(shard: Shard, origin: Origin) -> pa.Table:
     """Labelled originals and confirmed flips, in canonical order (corpus order, then id)."""
     originals = _labelled(
-        shard.get("utterances", Utterance), shard.get("labels", Labels), shard.get("appraisal", Appraisal)
+        shard.get("utterances", Utterance),
+        shard.get("labels", Labels),
+        shard.get("appraisal", Appraisal),
+        shard.get("reading", Reading),
     )
-    flips = shard.get("flip", Flip)
-    confirmed = shard.get("flip_appraisal", Appraisal)
-    flipped = _labelled(flips, shard.get("flip_labels", Labels), confirmed, need_appraisal=True)
+    flipped = _labelled(
+        shard.get("flip", Flip),
+        shard.get("flip_labels", Labels),
+        shard.get("flip_appraisal", Appraisal),
+        shard.get("flip_reading", Reading),
+        need_appraisal=True,
+    )
     rows = pa.concat_tables(
         [
             _marked(originals, "original", pa.nulls(originals.num_rows, pa.string()), origin),
@@ -158,15 +172,19 @@ def sft(rows: pa.Table) -> pa.Table:
     return made.select(SCHEMAS["sft"].names).cast(SCHEMAS["sft"])
 
 
-def _labelled(spoken: pa.Table, labels: pa.Table, appraisals: pa.Table, need_appraisal: bool = False) -> pa.Table:
-    """Utterances that have labels, with both; appraisals are null where they were not scored."""
-    place, scored = _places(spoken["id"]), _places(appraisals["id"])
+def _labelled(
+    spoken: pa.Table, labels: pa.Table, appraisals: pa.Table, readings: pa.Table, need_appraisal: bool = False
+) -> pa.Table:
+    """Utterances that have labels, with both; appraisals and readings are null where there are none."""
+    place, scored, known = _places(spoken["id"]), _places(appraisals["id"]), _places(readings["id"])
     ids = [i for i in labels["id"].to_pylist() if not need_appraisal or i in scored]
     which = _places(labels["id"])
     base = spoken.take(pa.array([place[i] for i in ids], pa.int64()))
     said = labels.take(pa.array([which[i] for i in ids], pa.int64()))
     scores = appraisals.take(pa.array([scored.get(i) for i in ids], pa.int64()))
+    read = readings.take(pa.array([known.get(i) for i in ids], pa.int64()))
     own = {name: scores[name] for name in (*DIMENSIONS, "rationale")}
+    own |= {name: read[name.removeprefix("read_")] for name, _ in _READ}
     return _with(
         base.rename_columns({"text": "utterance"}),
         labels=said["labels"],

@@ -23,7 +23,7 @@ import orjson
 from factory import errors
 from factory.errors import FactoryError, Interrupted, Stopped
 from factory.records import Count
-from factory.runner import Runner, Tally, Work, watch
+from factory.runner import Limits, Runner, Tally, Work, watch
 from factory.store import Store
 
 # Two of everything: allocators that keep little for later halve what a worker holds.
@@ -39,8 +39,7 @@ class Workers:
     task: dict[str, Any]
     count: int
     tally: Tally
-    max_rejects: float
-    max_tokens: int
+    limits: Limits
     lock: int = -1  # the lock's file: workers hold it too, so a run is locked until the last of them is gone
     _seen: dict[int, dict[str, Any]] = field(default_factory=dict)
 
@@ -95,7 +94,7 @@ class Workers:
             self.tally.counts[stage] = count
         self.tally.shards_written = sum(one["shards"] for one in self._seen.values())
         self.tally.passages_ended = sum(one["passages"] for one in self._seen.values())
-        watch(self.tally, self.max_rejects, self.max_tokens)
+        watch(self.tally, self.limits)
 
 
 def _package_path() -> str:

@@ -11,7 +11,7 @@ from factory import run
 from factory.errors import Stopped, Transient
 from factory.records import Count
 from factory.requests import Request
-from factory.runner import Tally, watch
+from factory.runner import Limits, Tally, watch
 from factory.settings import Operation
 from factory.store import Store, rejects
 
@@ -109,7 +109,7 @@ def test_the_reason_named_is_the_commonest_of_the_rejected_units() -> None:
         drops={"no_label": 58},
     )
     with pytest.raises(Stopped, match="most as 'not_json'"):
-        watch(tally, 0.5, 0)
+        watch(tally, Limits())
 
 
 def test_fewer_than_fifty_units_do_not_stop_a_run(tales: Callable[..., Path], tmp_path: Path) -> None:

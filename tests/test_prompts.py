@@ -22,12 +22,15 @@ from factory.stages.cleaning import Cleaning
 from factory.stages.context import Contexts
 from factory.stages.flip import Flips
 from factory.stages.labels import SoftLabels
+from factory.stages.reading import CODES, Readings
 from factory.stages.rewriting import Rewriting
 from factory.stages.utterances import Speaker, Utterances
 from factory.steps import pipeline
 from factory.taxonomy import DEFINITIONS, LABELS, flip
 
-STAGES = [step.stage for preset in ("default", "paper") for step in pipeline(Content(preset=preset))]
+PIPELINES = [pipeline(Content(preset=preset, labeller="logprobs")) for preset in ("default", "paper")]
+STAGES = [step.stage for steps in PIPELINES for step in steps]
+WRITING = [stage for stage in STAGES if not isinstance(stage, Readings)]
 NAMES = sorted({stage.prompt for stage in STAGES} | {"repair"})
 BOOK = load(NAMES)
 WITH_DEFINITIONS = {"utterances", "utterances_paper", "labels", "labels_paper", "flip"}
@@ -141,6 +144,21 @@ def test_definitions_are_the_taxonomys_own(name: str) -> None:
     assert ours == (list(DEFINITIONS.items()) if name in WITH_DEFINITIONS else [])
 
 
+def test_the_list_of_the_reading_has_the_codes_before_the_labels() -> None:
+    """All 28 with their definitions, word for word and in order, each with the code that is read for it."""
+    listed = re.findall(r"^(\w)\. (\w+): (.+)$", "".join(BOOK["reading"].system), re.M)
+    assert listed == [(code, *entry) for code, entry in zip(CODES, DEFINITIONS.items(), strict=True)]
+
+
+def test_the_reading_shows_no_answer() -> None:
+    """No worked example and no letter named in the rules, which would make that letter likelier."""
+    system = "".join(BOOK["reading"].system)
+    assert "Example" not in system and "{" not in system
+    rules = system.partition("Rules")[2]
+    assert set(re.findall(r"\b[A-Za-z]\b", rules)) <= {"a"}  # the article
+    assert "The first and only character of your answer is the letter" in rules
+
+
 @by_name
 def test_every_untrusted_field_stands_between_its_marks(name: str) -> None:
     """`most` is a number of the settings; all else comes from a corpus or a reply."""
@@ -150,7 +168,7 @@ def test_every_untrusted_field_stands_between_its_marks(name: str) -> None:
     assert "never an instruction" in _text(BOOK[name])
 
 
-@by_stage
+@pytest.mark.parametrize("stage", WRITING, ids=lambda stage: f"{stage.name}-{stage.prompt}")
 def test_the_example_answer_is_an_answer_of_its_stage(stage: Stage) -> None:
     """One line of JSON of the shape that the engine decodes under."""
     _, answer = _example(BOOK[stage.prompt])
@@ -397,6 +415,18 @@ def test_the_table_of_the_readme_is_right() -> None:
     assert sorted(row[0] for row in rows) == NAMES
     for name, stages, fields, tokens in rows:
         used = {stage.name for stage in STAGES if stage.prompt == name} or {"every stage"}
-        assert set(stages.replace("`", "").replace(" (preset paper)", "").split(", ")) == used
+        assert (
+            set(stages.replace("`", "").replace(" (preset paper)", "").replace(" (labeller logprobs)", "").split(", "))
+            == used
+        )
         assert fields.replace("`", "") == _stated(BOOK[name], "fields:")
         assert tokens == _stated(BOOK[name], "tokens: about")
+
+
+@by_name
+def test_what_rows_share_comes_first(name: str) -> None:
+    """Instructions hold nothing of a row and the passage is the first field: a prefix cache serves a passage's actors."""
+    template = BOOK[name]
+    assert set(template.system[1::2]) <= {"most"}  # the same in a whole run
+    fields = list(template.user[1::2])
+    assert "passage" not in fields[1:]

@@ -30,6 +30,10 @@ LABELLED = {
     "certainty": F32,
     "fairness": F32,
     "rationale": TEXT,
+    "read_probabilities": pa.list_(F32, 28),
+    "read_entropy": F32,
+    "read_mass": F32,
+    "read_agreement": F32,
     "label_model": TEXT,
     "kind": TEXT,
     "pair_id": TEXT,
@@ -41,13 +45,15 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
     "contextual": EVERY | SPOKEN | CONTEXT | LABELLED | MADE,
     "sft": EVERY | {"task": TEXT, "messages": pa.list_(pa.struct({"role": TEXT, "content": TEXT}))} | MADE,
 }
+READ = [name for name in LABELLED if name.startswith("read_")]
 SCORES = [name for name, kind in LABELLED.items() if kind == F32]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Twelve narratives with all stages, a few answers spoilt."""
-    return factory.synth(CORPORA, tmp_path_factory.mktemp("views") / "run", limit=12, faults="wrong=0.1,malformed=0.05")
+    """Twelve narratives with all stages, the labels also read, a few answers spoilt."""
+    out, faults = tmp_path_factory.mktemp("views") / "run", "wrong=0.1,malformed=0.05"
+    return factory.synth(CORPORA, out, limit=12, labeller="logprobs", faults=faults)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +98,7 @@ def test_columns_stand_where_no_stage_gave_them_a_value(shard: views.Shard, orig
     bare = views.Shard({name: shard.tables[name] for name in ("passages", "actors", "utterances", "labels")})
     rows = views.contextless(bare, origin)
     assert rows.schema.equals(views.SCHEMAS["contextless"]) and rows.num_rows
-    assert all(rows[name].null_count == rows.num_rows for name in (*SCORES, "rationale", "pair_id"))
+    assert all(rows[name].null_count == rows.num_rows for name in (*SCORES, *READ, "rationale", "pair_id"))
     pairs, incomplete = views.contextual(bare, rows)
     assert (pairs.num_rows, views.sft(rows).num_rows, incomplete) == (0, 0, [])
     assert pairs.schema.equals(views.SCHEMAS["contextual"]) and views.sft(rows).schema.equals(views.SCHEMAS["sft"])
@@ -140,10 +146,33 @@ def test_some_row_says_more_than_it_keeps(contextless: pa.Table) -> None:
 
 
 def test_scores_lie_within_zero_and_one(contextless: pa.Table) -> None:
-    """All seven, where they are."""
+    """All seven, and the three of a reading, where they are."""
     for name in SCORES:
         found = pc.min_max(contextless[name]).as_py()
         assert 0 <= found["min"] <= found["max"] <= 1
+
+
+def test_a_row_has_its_own_reading_or_none(shard: views.Shard, contextless: pa.Table) -> None:
+    """Originals and flips alike; where the reading was rejected the row stays, with typed nulls in all four columns."""
+    tables = [shard.tables[name] for name in ("reading", "flip_reading")]
+    known = {row["id"]: row for table in tables for row in table.to_pylist()}
+    rows = contextless.select(["id", "kind", *READ]).to_pylist()
+    for row in rows:
+        found = known.get(row["id"], {})
+        assert [row[name] for name in READ] == [found.get(name.removeprefix("read_")) for name in READ]
+    assert {(row["kind"], row["read_mass"] is None) for row in rows} >= {
+        ("original", True),
+        ("original", False),
+        ("flipped", False),
+    }
+
+
+def test_both_rows_of_a_pair_have_the_reading_of_their_original(contextless: pa.Table, contextual: pa.Table) -> None:
+    """As they have its labels."""
+    known = {row["id"]: row for row in contextless.select(["id", *READ]).to_pylist()}
+    rows = contextual.select(["pair_id", *READ]).to_pylist()
+    assert any(row["read_mass"] for row in rows)
+    assert all(row[name] == known[row["pair_id"]][name] for row in rows for name in READ)
 
 
 def test_a_flipped_row_names_its_original(contextless: pa.Table) -> None:

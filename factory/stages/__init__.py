@@ -8,15 +8,38 @@ import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from typing_extensions import TypeAliasType
 
 from factory.errors import BadReply, WrongRequest
+from factory.mend import mended
 from factory.prompts import Book, neutral
 from factory.records import Fault, Reject
-from factory.requests import Message, Reply, Request, Sampling, row_seed
+from factory.requests import Finish, Message, Reply, Request, Sampling, row_seed
+
+
+def most(count: int) -> Any:
+    """How long a text (in characters) or a list may get: an engine that decodes under the schema is held to it, so that it
+    comes to an end. It is no check: what is longer is read, and the stage says what is wrong with it."""
+    return Field(
+        json_schema_extra=lambda schema: schema.update({"maxItems" if "items" in schema else "maxLength": count})
+    )
+
+
+def in_steps(count: int) -> WithJsonSchema:
+    """A number from 0 to 1 in so many steps: a decoder that could write any would sometimes write digits without end."""
+    return WithJsonSchema({"type": "number", "enum": [round(n / count, 4) for n in range(count + 1)]})
+
+
+# Named types stand once in a schema, however often they are used.
+Tenths = TypeAliasType("Tenths", Annotated[float, Field(ge=0, le=1), in_steps(10)])
+Hundredths = TypeAliasType("Hundredths", Annotated[float, Field(ge=0, le=1), in_steps(100)])
+Place = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 40})]  # in a numbered list
+Line = Annotated[str, most(200)]  # a name, a label, a sentence
+Text = Annotated[str, most(600)]  # an utterance, a rationale
 
 
 class Answer(BaseModel):
@@ -35,6 +58,7 @@ class Outcome:
     detail: str = ""
     raw: str = ""
     repairs: int = 0
+    mended: tuple[str, ...] = ()  # what had to be mended in the replies before they could be read, one word each time
 
     @property
     def accepted(self) -> bool:
@@ -102,9 +126,12 @@ _SCHEMAS: dict[type[BaseModel], str] = {}
 
 
 def schema(said: type[BaseModel]) -> str:
-    """The JSON schema of a reply as canonical text; what the engine decodes under and what the key covers."""
+    """The JSON schema of a reply as text; what the engine decodes under and what the key covers.
+
+    Fields stand in the order of the class, for that is the order in which a decoder has them written.
+    """
     if said not in _SCHEMAS:
-        _SCHEMAS[said] = orjson.dumps(said.model_json_schema(), option=orjson.OPT_SORT_KEYS).decode()
+        _SCHEMAS[said] = orjson.dumps(said.model_json_schema()).decode()
     return _SCHEMAS[said]
 
 
@@ -117,10 +144,13 @@ def drive(stage: Stage, row: Any, asking: Asking, round_: int) -> Talk:
     fields = stage.ask(row)
     base = request(stage, row.id, asking, fields, asking.book[stage.prompt].render(fields), round_)
     best, trouble, reply, attempt, ask = _Children(), None, Reply(text=""), 0, base
+    mends: list[str] = []
     for attempt in range(asking.repairs + 1):
         reply = yield ask
         try:
-            here = _Children.of(stage.rows(row, parse(stage.said, reply)))
+            read = parse(stage.said, reply)
+            mends += read.mended
+            here = _Children.of(stage.rows(row, read.said))
         except BadReply as err:
             trouble, violations = err, [str(err)]
         else:
@@ -136,12 +166,13 @@ def drive(stage: Stage, row: Any, asking: Asking, round_: int) -> Talk:
         if attempt < asking.repairs:
             ask = repair(base, asking.book, attempt + 1, reply, violations)
     if len(best.good) >= max(1, stage.least(row)):
-        return Outcome(rows=best.good, faults=best.faults, repairs=attempt)
+        return Outcome(rows=best.good, faults=best.faults, repairs=attempt, mended=tuple(mends))
     if trouble is None:
         counted = Counter(f.reason for f in best.faults).most_common(1)
         detail = best.faults[0].detail if len(best.faults) == 1 else "; ".join(map(_line, best.faults))
         trouble = BadReply(counted[0][0] if counted else "empty", detail)
-    return Outcome(reason=trouble.reason, detail=trouble.detail[:500], raw=reply.text, repairs=attempt)
+    detail = trouble.detail[:500]
+    return Outcome(reason=trouble.reason, detail=detail, raw=reply.text, repairs=attempt, mended=tuple(mends))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,20 +255,54 @@ REFUSAL = re.compile(
 )
 
 
-def parse(said: type[Answer], reply: Reply) -> Any:
+_ENDED: dict[Finish, tuple[str, str]] = {
+    "length": ("truncated", "the answer was cut off by the token limit"),
+    "repetition": ("repetition", "the answer ran in circles"),
+    "filtered": ("refusal", "the server's content filter stepped in"),
+    "error": ("not_json", "the engine broke off the answer"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A reply that could be read, and what had to be mended in it first: words of `factory.mend.KINDS`, each once."""
+
+    said: Any
+    mended: tuple[str, ...] = ()
+
+
+def parse(said: type[Answer], reply: Reply) -> Read:
     """The reply as its model; BadReply says whether it was cut off, refused, no JSON at all, or JSON of another shape."""
-    if reply.finish == "length":
-        raise BadReply("truncated", "the answer was cut off by the token limit")
+    if reply.finish in _ENDED:
+        raise BadReply(*_ENDED[reply.finish])
     try:
-        return said.model_validate_json(reply.text)
+        return Read(said.model_validate_json(reply.text))
     except ValidationError as err:
-        first = err.errors(include_url=False, include_context=False, include_input=False)[0]
-        if first["type"] != "json_invalid":
-            place = ".".join(map(str, first["loc"]))[:100]
-            raise BadReply("schema", f"{place}: {first['msg']}") from err
-        if _DECLINED.search(reply.text[:400]):
-            raise BadReply("refusal", "the model declined to answer") from err
-        raise BadReply("not_json", first["msg"]) from err
+        return _mended(said, reply.text, err)
+
+
+def _mended(said: type[Answer], text: str, strict: ValidationError) -> Read:
+    """The first way to mend the text that validates; `strict` is what was wrong with it as it stands."""
+    wrong = None if _violation(strict)[0] == "json_invalid" else strict
+    try:
+        for one in mended(text, orjson.loads(schema(said))):
+            try:
+                return Read(said.model_validate(one.value), one.kinds)
+            except ValidationError as err:
+                wrong = wrong or err
+    except BadReply as err:
+        if wrong is None and (err.reason == "truncated" or not _DECLINED.search(text[:400])):
+            raise
+    if wrong is not None:
+        raise BadReply("schema", _violation(wrong)[1]) from wrong
+    raise BadReply("refusal", "the model declined to answer") from strict
+
+
+def _violation(err: ValidationError) -> tuple[str, str]:
+    """The first thing that is wrong: pydantic's word for it, and its place and sentence."""
+    first = err.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))[:100]
+    return first["type"], f"{place}: {first['msg']}".encode("utf-8", "replace").decode()
 
 
 def _line(fault: Fault) -> str:

@@ -3,21 +3,21 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from factory.checks import strange
 from factory.records import Actor, Fault, Passage
-from factory.stages import Answer, Stage
+from factory.stages import Answer, Line, Stage, most
 from factory.text import one_line, words
 
 
 class Named(Answer):
-    name: str
-    line: str
+    name: Line
+    line: Line
 
 
 class Said(Answer):
-    actors: list[Named]
+    actors: Annotated[list[Named], most(50)]
 
 
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+", re.I)

@@ -6,13 +6,11 @@ labels are not shown: the scores are a second, independent look.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
-
-from pydantic import Field
+from typing import Annotated, ClassVar
 
 from factory.checks import prose
 from factory.records import Appraisal, Batch, Fault, Labels
-from factory.stages import Answer, Stage
+from factory.stages import Answer, Hundredths, Place, Stage, Text, most
 from factory.stages.labels import missing, paired
 from factory.stages.utterances import numbered
 from factory.text import one_line
@@ -21,19 +19,19 @@ DIMENSIONS = ("valence", "arousal", "dominance", "goal_attainment", "controllabi
 
 
 class Item(Answer):
-    n: int
-    valence: float = Field(ge=0, le=1)
-    arousal: float = Field(ge=0, le=1)
-    dominance: float = Field(ge=0, le=1)
-    goal_attainment: float = Field(ge=0, le=1)
-    controllability: float = Field(ge=0, le=1)
-    certainty: float = Field(ge=0, le=1)
-    fairness: float = Field(ge=0, le=1)
-    rationale: str
+    n: Place
+    valence: Hundredths
+    arousal: Hundredths
+    dominance: Hundredths
+    goal_attainment: Hundredths
+    controllability: Hundredths
+    certainty: Hundredths
+    fairness: Hundredths
+    rationale: Text
 
 
 class Said(Answer):
-    items: list[Item]
+    items: Annotated[list[Item], most(40)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from factory.checks import prose
 from factory.records import Batch, Context, Fault, Labels
 from factory.requests import draw
-from factory.stages import Answer, Stage
+from factory.stages import Answer, Place, Stage, most
 from factory.stages.labels import missing, paired
 from factory.stages.utterances import numbered
 from factory.text import normal, one_line
@@ -16,12 +16,12 @@ SHORTEST, LONGEST = 8, 150  # words
 
 
 class Item(Answer):
-    n: int
-    context: str
+    n: Place
+    context: Annotated[str, most(1500)]
 
 
 class Said(Answer):
-    items: list[Item]
+    items: Annotated[list[Item], most(40)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import ClassVar
 from factory import checks
 from factory.records import Appraisal, Batch, Fault, Flip
 from factory.requests import draw, row_seed
-from factory.stages import Answer, Stage
+from factory.stages import Answer, Stage, Text
 from factory.taxonomy import flip
 from factory.text import normal, one_line
 
@@ -19,7 +19,7 @@ FAR = 0.15  # Dice overlap below which nothing of the original is left
 
 
 class Said(Answer):
-    text: str
+    text: Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

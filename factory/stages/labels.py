@@ -6,30 +6,28 @@ neither: it sees all utterances of an actor, and nothing of what they were made 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from pydantic import Field
+from typing import Annotated, Any, ClassVar
 
 from factory.records import Batch, Fault, Labels, Score, Utterance
-from factory.stages import Answer, Stage
-from factory.stages.utterances import numbered
+from factory.stages import Answer, Place, Stage, Tenths, most
+from factory.stages.utterances import Emotion, numbered
 from factory.taxonomy import ID, LABELS, resolve
 
 _LONG = 100  # characters of a raw word that are kept
 
 
 class Scored(Answer):
-    label: str
-    score: float = Field(ge=0, le=1)
+    label: Emotion
+    score: Tenths
 
 
 class Item(Answer):
-    n: int
-    scores: list[Scored]
+    n: Place
+    scores: Annotated[list[Scored], most(8)]
 
 
 class Said(Answer):
-    items: list[Item]
+    items: Annotated[list[Item], most(40)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from factory.checks import dice, explicitness, names, prose
 from factory.records import Batch, Context, Fault, Rewritten
-from factory.stages import Answer, Stage
+from factory.stages import Answer, Place, Stage, Text, most
 from factory.stages.cleaning import emotions
 from factory.stages.labels import missing, paired
 from factory.text import normal, one_line
@@ -15,12 +15,12 @@ NEAR = 0.3  # Dice overlap with the original
 
 
 class Item(Answer):
-    n: int
-    text: str
+    n: Place
+    text: Text
 
 
 class Said(Answer):
-    items: list[Item]
+    items: Annotated[list[Item], most(40)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

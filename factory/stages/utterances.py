@@ -10,7 +10,7 @@ from factory import checks
 from factory.deal import deal
 from factory.records import Actor, Fault, Passage, Utterance
 from factory.requests import row_seed
-from factory.stages import Answer, Stage
+from factory.stages import Answer, Stage, Text, most
 from factory.taxonomy import DEFINITIONS, LABELS, NEUTRAL, resolve
 from factory.text import one_line, words
 
@@ -20,11 +20,11 @@ Emotion = Annotated[str, WithJsonSchema({"type": "string", "enum": list(LABELS)}
 
 class Spoken(Answer):
     emotion: Emotion
-    text: str
+    text: Text
 
 
 class Said(Answer):
-    utterances: list[Spoken]
+    utterances: Annotated[list[Spoken], most(40)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

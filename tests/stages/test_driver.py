@@ -243,13 +243,11 @@ def test_an_empty_answer_is_a_violation() -> None:
     [
         ("not json at all", "not_json"),
         ("", "not_json"),
-        ('{"words": ["a"]', "not_json"),
-        ('```json\n{"words": ["a"]}\n```', "not_json"),
+        ('{"words": ["a"', "truncated"),
         ("I'm sorry, but I can't help with that request.", "refusal"),
         ('{"word": ["a"]}', "schema"),
         ('{"words": "a"}', "schema"),
-        ('{"words": ["a"], "note": 1}', "schema"),
-        ("[]", "schema"),
+        ("[1]", "schema"),
         ("null", "schema"),
     ],
 )
@@ -257,6 +255,25 @@ def test_an_unusable_reply_is_rejected_with_what_is_wrong(text: str, reason: str
     """A stable word, the raw reply kept."""
     _, outcome = played(Words(), [Reply(text=text)] * 3)
     assert (outcome.reason, outcome.raw) == (reason, text)
+
+
+def test_what_was_mended_is_counted_for_each_reply_that_was_read() -> None:
+    """Also where the unit is then rejected; a reply that could not be read adds nothing."""
+    fenced = Reply(text='```json\n{"words": ["A",]}\n```')
+    _, outcome = played(Words(), [fenced, Reply(text="no json"), said("a")], Row(slots=1))
+    assert outcome.accepted and outcome.mended == ("fence", "comma")
+    _, outcome = played(Words(), [fenced] * 3, Row(slots=1))
+    assert not outcome.accepted and outcome.mended == ("fence", "comma") * 3
+    useless = Reply(text='{"words": ["useless"],}')
+    assert played(Words(), [useless], repairs=0)[1].mended == ("comma",)
+
+
+def test_a_cut_off_answer_that_the_server_calls_ended_is_told_so() -> None:
+    """No more room is asked for, as the limit was not met: the violation is listed."""
+    cut = Reply(text='{"words": ["a", "b')
+    asked, outcome = played(Words(), [cut, said("a")], Row(slots=1))
+    assert "- truncated: the answer ends inside a text" in asked[1].messages[-1].content
+    assert [one.sampling.max_tokens for one in asked] == [100, 100] and outcome.accepted
 
 
 @given(
@@ -270,9 +287,9 @@ def test_an_unusable_reply_is_rejected_with_what_is_wrong(text: str, reason: str
 def test_any_reply_at_all_is_data(text: str) -> None:
     """Parsed or a BadReply, never another exception."""
     try:
-        assert isinstance(parse(Said, Reply(text=text)), Said)
+        assert isinstance(parse(Said, Reply(text=text)).said, Said)
     except BadReply as err:
-        assert err.reason in ("not_json", "schema", "refusal")
+        assert err.reason in ("not_json", "schema", "refusal", "truncated")
 
 
 _REPLIES = st.lists(
@@ -301,7 +318,7 @@ def test_a_unit_ends_as_exactly_one_of_accepted_or_rejected(
 def test_every_slot_that_was_ever_good_is_kept(replies: list[Reply]) -> None:
     """Children of an accepted unit = kept + dropped, over all attempts that were read."""
     asked, outcome = played(Words(), replies)
-    read = [list(Words().rows(Row(), parse(Said, r))) for r in replies[: len(asked)] if _readable(r)]
+    read = [list(Words().rows(Row(), parse(Said, r).said)) for r in replies[: len(asked)] if _readable(r)]
     good = {child.id for children in read for child in children if isinstance(child, Word)}
     every = {child.id for children in read for child in children}
     assert {row.id for row in outcome.rows} == good
@@ -310,7 +327,7 @@ def test_every_slot_that_was_ever_good_is_kept(replies: list[Reply]) -> None:
 
 def _readable(reply: Reply) -> bool:
     try:
-        return "useless" not in parse(Said, reply).words
+        return "useless" not in parse(Said, reply).said.words
     except BadReply:
         return False
 
@@ -340,7 +357,7 @@ class Debate(Stage):
         for turn in range(3):
             fields = {"slots": " and ".join([str(turn), *heard])}
             reply = yield request(self, row.id, asking, fields, asking.book["words"].render(fields), round_)
-            heard += parse(Said, reply).words
+            heard += parse(Said, reply).said.words
         return Outcome(rows=(Word(id=f"{row.id}.1", text=" ".join(heard)),))
 
 

@@ -28,7 +28,7 @@ class Rehearsal:
         return Reply(
             text=text,
             tokens_in=sum(len(m.content) for m in request.messages) // 4,
-            tokens_out=len(text) // 4,
+            tokens_out=1 if request.read else len(text) // 4,
             seconds=self.delay_ms / 1000,
         )
 

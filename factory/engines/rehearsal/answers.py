@@ -1,5 +1,6 @@
 """What the rehearsal engine says to each stage: the same JSON that a model would be asked for."""
 
+import math
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from factory.engines.rehearsal.scene import Scene, read_scene
 from factory.errors import Transient
 from factory.lexicon import ALL, named
 from factory.requests import Request
-from factory.taxonomy import NEUTRAL
+from factory.taxonomy import LABELS, NEUTRAL, resolve
 from factory.text import one_line, sentences, words
 
 _NUMBERED = re.compile(r"^(\d+)\. (.*)$", re.M)
@@ -52,6 +53,8 @@ def answer(request: Request) -> str:
             f"the rehearsal engine does not know stage {request.stage!r}; run it with a real model"
         ) from None
     said = say(request.fields, Dice(request.stage, request.sampling.seed))
+    if request.read:
+        said = dict(zip(request.read, said.values(), strict=True))
     return orjson.dumps(said).decode()
 
 
@@ -139,6 +142,17 @@ def _scores(text: str) -> Iterator[dict[str, Any]]:
 def _said(label: str, others: tuple[str, ...], dice: Dice) -> str:
     """Now and then a labeller's own word for a label, as real ones do."""
     return dice.pick(others) if others and dice.chance(0.08) else label
+
+
+def _reading(fields: Fields, dice: Dice) -> dict[str, Any]:
+    """The log-probability of each label in taxonomy order: the labeller's own scores with a little noise, a trace for
+    every other label, and something left for tokens that are no answer."""
+    text = fields["utterance"]
+    dice = Dice("reading", text)
+    felt = {resolve(one["label"]).label: one["score"] for one in _scores(text)}
+    weights = [dice.between(0.8, 1.2) * (felt.get(label, 0.0) + 0.01) for label in LABELS]
+    share = dice.between(0.7, 0.99) / math.fsum(weights)
+    return {label: math.log(share * weight) for label, weight in zip(LABELS, weights, strict=True)}
 
 
 def _appraisal(fields: Fields, dice: Dice) -> dict[str, Any]:
@@ -299,4 +313,6 @@ _STAGES: dict[str, Callable[[Fields, Dice], dict[str, Any]]] = {
     "flip": _flip,
     "flip_labels": _labels,
     "flip_appraisal": _appraisal,
+    "reading": _reading,
+    "flip_reading": _reading,
 }

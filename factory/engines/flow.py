@@ -1,0 +1,177 @@
+"""Lets requests through to a server: as many at a time as pay, none while it asks for patience or is gone.
+
+What is allowed is decided in `pace`; here requests wait for it.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from factory.engines import Engine
+from factory.engines.pace import Breaker, Slots
+from factory.errors import Busy, Down, Refused, Transient, Unreachable
+from factory.requests import Identity, Reply, Request
+
+
+@dataclass
+class Flow:
+    """Admission to one engine, first come first served: `most` requests at a time, all of them at once where `fixed`."""
+
+    engine: Engine
+    most: int
+    fixed: bool = False
+    patience_seconds: float = 60.0
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self.slots = Slots(self.most, self.fixed)
+        self.breaker = Breaker(self.patience_seconds)
+        self.in_flight = 0
+        self._waiting: deque[asyncio.Future[bool]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._paused_until = 0.0
+        self._busy_row = 0  # requests for patience without a reply between them
+        self._busy_at = 0.0
+        self._last = ""  # what the last failure said
+
+    @property
+    def identity(self) -> Identity:
+        return self.engine.identity
+
+    async def complete(self, request: Request) -> Reply:
+        """One reply. A request that found nobody costs no try: it waits and goes again, until patience is over."""
+        while True:
+            trial = False
+            if self._waiting or self.breaker.open or self.in_flight >= self.slots.count or self._paused_until:
+                trial = await self._turn()
+            else:
+                self.in_flight += 1
+            began = self.clock()
+            try:
+                reply = await (self._trial(request, began) if trial else self.engine.complete(request))
+            except Down as err:
+                self._failed(err, trial)
+            except Busy as err:
+                self._patience_asked(began, err.retry_after_seconds)
+                raise
+            except Transient as err:
+                self._failed(err, trial)
+                raise
+            except Refused:
+                self.breaker.answered(0.0)
+                raise
+            else:
+                self._answered(reply, began)
+                return reply
+            finally:
+                self._left(trial)
+
+    async def close(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        await self.engine.close()
+
+    async def _trial(self, request: Request, began: float) -> Reply:
+        """A request while the server seems gone: it ends with everybody's patience, should it hang."""
+        try:
+            async with asyncio.timeout(max(0.0, self.breaker.end - began)) as limit:
+                return await self.engine.complete(request)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        raise self._give_up()
+
+    def _answered(self, reply: Reply, began: float) -> None:
+        now = self.clock()
+        self.breaker.answered(now - began)
+        self._busy_row = 0
+        full = bool(self._waiting) or self.in_flight >= self.slots.count
+        self.slots.answered(now, now - began, 1 + reply.tokens_out, full)
+
+    def _failed(self, fault: Transient, trial: bool) -> None:
+        self._last = str(fault)
+        self.breaker.failed(self.clock(), down=isinstance(fault, Down), trial=trial)
+
+    def _patience_asked(self, began: float, seconds: float | None) -> None:
+        """Everybody waits. Requests that were sent before the last such answer tell nothing new of the server."""
+        now = self.clock()
+        self.breaker.answered(0.0)
+        if began >= self._busy_at:
+            self._busy_row += 1
+            self._busy_at = now
+            self.slots.busy(now)
+            if seconds is None:
+                seconds = min(30.0, 0.05 * 2.0 ** min(self._busy_row, 20)) * random.uniform(0.5, 1.5)
+        if seconds is not None:
+            self._paused_until = max(self._paused_until, now + seconds)
+
+    async def _turn(self) -> bool:
+        """Wait for a slot; True where this request is the trial of a server that seems gone."""
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._wake()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and not turn.exception():
+                self._left(turn.result())  # the slot had just been given
+            raise
+
+    def _left(self, trial: bool) -> None:
+        self.in_flight -= 1
+        if trial:
+            self.breaker.trying = False
+        if self._waiting:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Let in whoever may go, and come back when that changes by time alone."""
+        now = self.clock()
+        if now < self._paused_until:
+            self._come_back(self._paused_until - now)
+            return
+        self._paused_until = 0.0
+        if self.breaker.open:
+            self._wake_one(now)
+            return
+        while self.in_flight < self.slots.count and (turn := self._next()):
+            self.in_flight += 1
+            turn.set_result(False)
+
+    def _wake_one(self, now: float) -> None:
+        """While the server seems gone: the next trial when it is due, nobody when patience is over."""
+        if now >= self.breaker.end:
+            self._give_up()
+            return
+        if not self.breaker.trying and now >= self.breaker.next_trial and (turn := self._next()):
+            self.breaker.tries(now)
+            self.in_flight += 1
+            turn.set_result(True)
+        due = self.breaker.end if self.breaker.trying else min(self.breaker.end, self.breaker.next_trial)
+        self._come_back(due - now)
+
+    def _next(self) -> "asyncio.Future[bool] | None":
+        """The one that has waited longest and still does."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                return turn
+        return None
+
+    def _come_back(self, seconds: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds) + 0.001, self._wake)
+
+    def _give_up(self) -> Unreachable:
+        """Patience is over for everybody who waits."""
+        why = f" ({self._last})" if self._last else ""
+        name = self.identity.model or self.identity.engine
+        sentence = f"{name} has not answered for {self.patience_seconds:g} s{why}; start the server again"
+        while turn := self._next():
+            turn.set_exception(Unreachable(sentence))
+        self.breaker.forget()
+        return Unreachable(sentence)
