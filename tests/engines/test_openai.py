@@ -8,6 +8,7 @@ import logging
 import math
 import random
 import traceback
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
@@ -578,7 +579,7 @@ def picky(**refused: str) -> Handler:
 
     async def answer(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         for name, message in refused.items():
-            if name in body or body.get("response_format", {}).get("type") == name:
+            if name in body or name in orjson.dumps(body.get("response_format", {})).decode():
                 return web.json_response({"error": {"message": message or "Bad Request"}}, status=400)
         return await good(request, body)
 
@@ -595,6 +596,22 @@ def test_a_good_server_is_found_out_with_one_request() -> None:
     )
 
 
+def test_a_schema_loses_its_bounds_and_nothing_else() -> None:
+    """Where a server takes no bounds, fields that are called like one stay, and so does the shape."""
+    schema = {
+        "$defs": {"maximum": {"type": "array", "maxItems": 3, "items": {"type": "string", "maxLength": 9}}},
+        "properties": {"minimum": {"$ref": "#/$defs/maximum"}, "n": {"type": "integer", "minimum": 1, "maximum": 4}},
+        "required": ["minimum", "n"],
+    }
+    request = replace(ask(), schema=orjson.dumps(schema).decode())
+    assert body(request)["response_format"]["json_schema"]["schema"] == schema
+    assert body(request, Findings(bounds=False))["response_format"]["json_schema"]["schema"] == {
+        "$defs": {"maximum": {"type": "array", "items": {"type": "string"}}},
+        "properties": {"minimum": {"$ref": "#/$defs/maximum"}, "n": {"type": "integer"}},
+        "required": ["minimum", "n"],
+    }
+
+
 @pytest.mark.parametrize(
     ("handler", "findings"),
     [
@@ -607,6 +624,10 @@ def test_a_good_server_is_found_out_with_one_request() -> None:
         (picky(response_format="unknown field response_format"), Findings(response_format="text")),
         (picky(max_tokens="max_tokens: use max_completion_tokens", temperature="temperature is fixed", seed="no seed"),
          Findings(limit="max_completion_tokens", temperature=False, seed=False)),
+        (picky(maxLength="Invalid schema for response_format 'probe': 'maxLength' is not permitted"), Findings(bounds=False)),
+        (picky(maxLength="Invalid schema for response_format 'probe'"), Findings(bounds=False)),
+        (picky(maxLength=""), Findings(bounds=False)),
+        (picky(maxLength="", seed="no seed"), Findings(bounds=False, seed=False)),
         (picky(json_schema=""), Findings(response_format="json_object")),
         (picky(seed="the request does not fit our schema"), Findings(seed=False)),
         (picky(response_format=""), Findings(response_format="text")),

@@ -25,7 +25,7 @@ NONCE = "morvenquill"  # the only word that the schema allows and no model would
 SCHEMA = orjson.dumps(
     {
         "type": "object",
-        "properties": {"word": {"type": "string", "enum": [NONCE]}},
+        "properties": {"word": {"type": "string", "enum": [NONCE], "maxLength": 40}},  # bounded, as those of the stages
         "required": ["word"],
         "additionalProperties": False,
     }
@@ -38,6 +38,7 @@ _CLEAN_TRIES = 3  # replies that break the schema before it is said that the ser
 # How servers name what they do not take; the first that fits is left out.
 _NAMES = (
     ("limit", r"max_(?:completion_)?tokens"),
+    ("bounds", r"max_?length|max_?items|['\"`](?:minimum|maximum)['\"`]"),
     ("response_format", r"response.?format|json.?schema|json.?object|structured|grammar|guided"),
     ("top_p", r"top.?p\b"),  # before the temperature: servers that take only one of the two name both
     ("temperature", r"temperature"),
@@ -118,9 +119,10 @@ class Probe:
         if again:
             return _like(bare, findings, left[-1]), again  # it was no cause after all
         if "response_format" in left and bare.response_format == "text" and findings.response_format == "json_schema":
-            plain = replace(bare, response_format="json_object")
-            again = await self._tried(plain)
-            bare, reply = (plain, again) if again else (bare, reply)
+            for less in (_unbounded(bare), replace(bare, response_format="json_object")):
+                again = await self._tried(less)
+                if again:
+                    return less, again
         return bare, reply
 
     async def _tried(self, findings: Findings) -> Reply | None:
@@ -132,13 +134,15 @@ class Probe:
             return None
 
     def _without(self, findings: Findings, name: str, refused: Refused) -> Findings:
+        if name == "response_format" and findings.response_format == "json_schema" and findings.bounds:
+            return _unbounded(findings)
         if name == "response_format" and self.mode != "auto":
             raise WrongRequest(
                 f"{self.server.base_url} does not take response_format={self.mode} ({refused.detail}); leave "
                 "response_format out, then what it takes is found out"
             )
         if name == "response_format" and findings.response_format == "json_schema":
-            return replace(findings, response_format="json_object")
+            return replace(findings, response_format="json_object", bounds=True)
         return _less(findings, name)
 
     async def _held(self, findings: Findings, reply: Reply) -> bool:
@@ -234,7 +238,14 @@ def _reading() -> Request:
     return replace(_plain(1), messages=asked, read=_WORDS)
 
 
+def _unbounded(findings: Findings) -> Findings:
+    """Schemas without bounds: the next best, for replies still have their shape."""
+    return replace(findings, response_format="json_schema", bounds=False)
+
+
 def _asks(findings: Findings, name: str) -> bool:
+    if name == "bounds" and findings.response_format != "json_schema":
+        return False
     value = getattr(findings, name)
     return value is True or value in ("json_schema", "json_object", "max_tokens")
 
@@ -276,6 +287,8 @@ def _named(server: Server, findings: Findings, mode: str, held: bool) -> str:
         "text": "replies are asked for as text and only checked here",
     }
     shown = formats[findings.response_format]
+    if not findings.bounds:
+        shown += ", but for bounds on lengths, which it does not take"
     if not held:
         shown = "it takes json_schema but does not hold its replies to it: they are only checked here"
     if mode == "auto" and findings.response_format != "json_schema":

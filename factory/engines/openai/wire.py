@@ -34,6 +34,7 @@ class Findings:
     """What a server takes, as the probe found out; what is not taken is not sent."""
 
     response_format: str = "json_schema"
+    bounds: bool = True  # on lengths and numbers in a schema
     limit: str = "max_tokens"  # name of the field that bounds a reply
     temperature: bool = True
     top_p: bool = True
@@ -80,19 +81,33 @@ def body(request: Request, findings: Findings, model: str, extra: Mapping[str, A
     if sampling.repetition_penalty != 1:
         sent["repetition_penalty"] = sampling.repetition_penalty
     if findings.response_format != "text":
-        sent["response_format"] = _format(findings.response_format, request.stage, request.schema)
+        sent["response_format"] = _format(findings.response_format, request.stage, request.schema, findings.bounds)
     if extra:
         sent |= extra
     return orjson.dumps(sent)
 
 
 @lru_cache(maxsize=256)
-def _format(mode: str, stage: str, schema: str) -> Any:
+def _format(mode: str, stage: str, schema: str, bounds: bool) -> Any:
     """The same few bytes for every request of a stage."""
     if mode == "json_object":
         return orjson.Fragment(b'{"type":"json_object"}')
-    named = {"name": stage[:64], "schema": orjson.loads(schema), "strict": True}
+    whole = orjson.loads(schema)
+    named = {"name": stage[:64], "schema": whole if bounds else _unbounded(whole), "strict": True}
     return orjson.Fragment(orjson.dumps({"type": "json_schema", "json_schema": named}))
+
+
+_BOUNDS = frozenset(("minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum"))
+
+
+def _unbounded(schema: Any, named: bool = False) -> Any:
+    """A schema without its bounds; `named` where the keys are names of fields, not words of the schema."""
+    if isinstance(schema, list):
+        return [_unbounded(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = schema if named else {key: value for key, value in schema.items() if key not in _BOUNDS}
+    return {key: _unbounded(value, not named and key in ("properties", "$defs")) for key, value in kept.items()}
 
 
 def reply(answer: Answer, server: Server, read: tuple[str, ...] = (), seconds: float = 0.0, now: float = 0.0) -> Reply:
