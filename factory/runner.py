@@ -164,27 +164,45 @@ class Runner:
                     work.journal.close()
 
     async def _loop(self, shards: Iterator[Work], sync: asyncio.Task[None]) -> None:
-        more = True
-        while True:
-            while more and len(self._open) < OPEN_SHARDS and len(self._heap) < self.concurrency:
-                work = next(shards, None)
-                if work is None:
-                    more = False
-                else:
-                    self._begin(work)
-            while self._heap and len(self._tasks) < self.concurrency:
-                *_, work, step, row, order = heapq.heappop(self._heap)
-                self._spawn(self._unit(work, step, row, order))
-            if not self._tasks:
-                return
-            done, _ = await asyncio.wait({*self._tasks, sync}, return_when=asyncio.FIRST_COMPLETED)
-            self._tasks -= done
-            failed = [error for task in done if not task.cancelled() and (error := task.exception())]
-            if failed:
-                raise failed[0]
+        """Until the last unit has ended, or one has failed. A unit that ends makes room for the next by itself: to wait for
+        any of hundreds at every reply would cost more than all else that is done with it."""
+        self._shards: Iterator[Work] | None = shards
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        sync.add_done_callback(self._ended)
+        self._fill()
+        await self._end
+
+    def _fill(self) -> None:
+        """As many units in work as there may be, taken from as many shards as there may be open."""
+        while self._shards and len(self._open) < OPEN_SHARDS and len(self._heap) < self.concurrency:
+            opened = next(self._shards, None)
+            if opened is None:
+                self._shards = None
+            else:
+                self._begin(opened)
+        while self._heap and len(self._tasks) < self.concurrency:
+            *_, work, step, row, order = heapq.heappop(self._heap)
+            self._spawn(self._unit(work, step, row, order))
+        if not self._tasks:
+            self._end.set_result(None)
 
     def _spawn(self, unit: Any) -> None:
-        self._tasks.add(asyncio.create_task(unit))
+        task = asyncio.create_task(unit)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        failed = None if task.cancelled() else task.exception()  # looked at in any case, or asyncio complains of it
+        if self._ending or self._end.done():
+            return
+        try:
+            if failed is None:
+                self._fill()
+        except Exception as err:  # noqa: BLE001  # whatever the opening of a shard raises ends the run
+            failed = err
+        if failed is not None:
+            self._end.set_exception(failed)
 
     def _begin(self, work: Work) -> None:
         self._open[work.ordinal] = work
