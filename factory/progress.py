@@ -3,6 +3,8 @@
 import sys
 import threading
 import time
+from collections import deque
+from dataclasses import dataclass, field
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -10,9 +12,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from factory.cost import Prices
 from factory.runner import Tally
 
 LINE_SECONDS = 10.0
+WINDOW_SECONDS = 20.0  # over which tokens a second are taken
+_REMEMBERED_SECONDS = 1.0  # in which what is remembered comes in, which no engine wrote now
 
 
 def watcher(console: Console) -> "Screen | Lines":
@@ -28,9 +33,8 @@ class Screen:
         self._live: Live | None = None
         self._note = ""
 
-    def start(self, tally: Tally, passages: int) -> None:
-        self._tally, self._passages, self._began = tally, passages, time.monotonic()
-        self._before = tally.passages_done
+    def start(self, tally: Tally, passages: int, prices: Prices) -> None:
+        self._tally, self._pace = tally, Pace(tally, passages, prices)
         self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=4, transient=True)
         self._live.start()
 
@@ -53,9 +57,9 @@ class Screen:
                 stage, f"{c.asked:,}", f"{c.accepted:,}", rejected, f"{c.kept:,}", f"{c.dropped:,}", f"{c.tokens_out:,}"
             )
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(ProgressBar(total=max(1, self._passages), completed=tally.passages_done, width=40))
-        line = Text(self._note or pace(tally, self._passages, self._began, self._before), style="cyan")
-        return Group(table, bar, line)
+        bar.add_row(ProgressBar(total=max(1, self._pace.passages), completed=tally.passages_done, width=40))
+        pace = self._pace.line()
+        return Group(table, bar, Text(self._note or pace, style="cyan"))
 
 
 class Lines:
@@ -66,9 +70,10 @@ class Lines:
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, tally: Tally, passages: int) -> None:
+    def start(self, tally: Tally, passages: int, prices: Prices) -> None:
         self._done.clear()
-        self._thread = threading.Thread(target=self._lines, args=(tally, passages), daemon=True)
+        pace = Pace(tally, passages, prices)
+        self._thread = threading.Thread(target=self._lines, args=(pace,), daemon=True)
         self._thread.start()
 
     def say(self, sentence: str) -> None:
@@ -79,26 +84,63 @@ class Lines:
         if self._thread is not None:
             self._thread.join()
 
-    def _lines(self, tally: Tally, passages: int) -> None:
-        began, before = time.monotonic(), tally.passages_done
-        while not self._done.wait(LINE_SECONDS):
-            self._console.print(pace(tally, passages, began, before), highlight=False, soft_wrap=True)
+    def _lines(self, pace: "Pace") -> None:
+        due = LINE_SECONDS
+        while not self._done.wait(1.0):
+            line = pace.line()
+            if pace.seconds >= due:
+                due += LINE_SECONDS
+                self._console.print(line, highlight=False, soft_wrap=True)
 
 
-def pace(tally: Tally, passages: int, began: float, before: int) -> str:
-    """Passages done of all, replies and tokens so far, rate and time left."""
-    counts = list(tally.counts.values())
-    asked, remembered = sum(c.asked for c in counts), sum(c.remembered for c in counts)
-    rejected, tokens = sum(c.rejected for c in counts), sum(c.tokens_in + c.tokens_out for c in counts)
-    seconds = max(0.001, time.monotonic() - began)
-    reached = tally.passages_done
-    fresh = reached - before
-    left = clock((passages - reached) * seconds / fresh) if fresh else "not known yet"
-    rate = max(0.0, asked - tally.known) / seconds
-    return (
-        f"passages {reached:,} of {passages:,} · replies {asked:,} ({remembered:,} remembered) · "
-        f"rejected {rejected:,} · tokens {tokens:,} · {rate:,.0f} replies/s · left {left}"
-    )
+@dataclass
+class Pace:
+    """How far a run is, how quickly it goes and what it has cost: one line, made whenever somebody looks."""
+
+    tally: Tally
+    passages: int
+    prices: Prices = field(default_factory=Prices)
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+        self._before = self.tally.passages_done
+        self._seen: deque[tuple[float, int]] = deque()  # seconds, tokens out
+
+    @property
+    def seconds(self) -> float:
+        return max(0.001, time.monotonic() - self._began)
+
+    def tokens_a_second(self) -> float:
+        """Tokens of replies, of late; to be asked for often."""
+        now, tokens = self.seconds, sum(c.tokens_out for c in list(self.tally.counts.values()))
+        if now < _REMEMBERED_SECONDS:
+            return 0.0
+        self._seen.append((now, tokens))
+        while len(self._seen) > 2 and self._seen[1][0] < now - WINDOW_SECONDS:
+            self._seen.popleft()
+        first, before = self._seen[0]
+        return (tokens - before) / (now - first) if now > first else 0.0
+
+    def line(self) -> str:
+        """Passages done of all, replies and tokens so far, rates, money where it is known, time left."""
+        counts = list(self.tally.counts.values())
+        asked, remembered = sum(c.asked for c in counts), sum(c.remembered for c in counts)
+        rejected, tokens = sum(c.rejected for c in counts), sum(c.tokens_in + c.tokens_out for c in counts)
+        seconds, reached = self.seconds, self.tally.passages_done
+        fresh = reached - self._before
+        left = clock((self.passages - reached) * seconds / fresh) if fresh else "not known yet"
+        rate = max(0.0, asked - self.tally.known) / seconds
+        parts = [
+            f"passages {reached:,} of {self.passages:,}",
+            f"replies {asked:,} ({remembered:,} remembered)",
+            f"rejected {rejected:,}",
+            f"tokens {tokens:,}",
+            f"{rate:,.0f} replies/s",
+            f"{self.tokens_a_second():,.0f} tokens/s out",
+            *([self.prices.shown(self.tally.cost(self.prices))] if self.prices.known else []),
+            f"left {left}",
+        ]
+        return " · ".join(parts)
 
 
 def clock(seconds: float) -> str:

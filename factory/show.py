@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.compute as pc
@@ -14,12 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from factory import build, journal, prompts
+from factory.cost import Prices
 from factory.errors import WrongRequest
 from factory.frozen import Frozen, need, stages
 from factory.records import Batch, Count, Labels, Passage, Reject
 from factory.replay import Unit, asking_of, units
 from factory.requests import draw
-from factory.run import Result
+from factory.run import Result, last_start
 from factory.stages import Asking, Pipeline
 from factory.stages import thrown as refused
 from factory.steps import pipeline
@@ -31,6 +33,7 @@ def summary(result: Result) -> Iterator[RenderableType]:
     """The end of a run: accounts, what was skipped, five rows, and what to do next."""
     store = Store(result.out)
     yield accounts(result.tally.counts)
+    yield from money(store, result.tally.counts, result.tally.counts)
     yield from _skipped(result.corpus)
     yield Text(_sizes(store), style="bold")
     five = rows(store, "contextless", 5)
@@ -50,7 +53,7 @@ def summary(result: Result) -> Iterator[RenderableType]:
     if result.frozen.identity.engine == "rehearsal":
         yield Text.assemble(
             ("Rehearsal text is template text, not a model's. ", "yellow"),
-            "Engines for real models come with the next release, then the same command takes one:\n",
+            "The same command takes a real model, on another OUT:\n",
             ("  a local Ollama   ENGINE=openai BASE_URL=http://127.0.0.1:11434/v1 MODEL=qwen3:8b\n", "dim"),
             ("  a GPU here       ENGINE=vllm MODEL=Qwen/Qwen3-8B", "dim"),
         )
@@ -60,15 +63,66 @@ def summary(result: Result) -> Iterator[RenderableType]:
 def accounts(counts: Mapping[str, Count]) -> Table:
     """Inputs = accepted + rejected, made = kept + dropped, stage by stage."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    names = ("stage", "inputs", "accepted", "rejected", "made", "kept", "dropped", "replies", "commonest reason")
+    names = ("stage", "inputs", "accepted", "rejected", "made", "kept", "dropped", "commonest reason")
     for name in names:
         left = name in ("stage", "commonest reason")
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "commonest reason")
     for stage, c in counts.items():
         reason = ", ".join(f"{r} {n:,}" for r, n in c.why()[:2])
-        numbers = (c.inputs, c.accepted, c.rejected, c.made, c.kept, c.dropped, c.asked)
+        numbers = (c.inputs, c.accepted, c.rejected, c.made, c.kept, c.dropped)
         table.add_row(stage, *(f"{n:,}" for n in numbers), reason or "-")
     return table
+
+
+def money(store: Store, used: Mapping[str, Count], finished: Mapping[str, Count]) -> Iterator[RenderableType]:
+    """What a run has used, stage by stage, and what a row of contextless costs, at the prices of its last start."""
+    prices = Prices.of_values(last_start(store))
+    yield spent(used, prices)
+    total, (made, so_far) = together(finished), _accepted(store, finished)
+    if made:
+        each = f"{total.tokens_in / made:,.0f} tokens in and {total.tokens_out / made:,.0f} out"
+        paid = f", {prices.shown(prices.of_count(total) / made)}" if prices.known else ""
+        yield Text(f"for each of the {made:,} rows of contextless{so_far}: {each}{paid}")
+    if total.mended:
+        yield Text(f"replies mended before they could be read: {_counted(Counter(total.mended))}")
+
+
+def spent(counts: Mapping[str, Count], prices: Prices, asked: str = "replies") -> Table:
+    """Replies, tokens, seconds a reply and money of each stage, and of all of them; a column that holds nothing is left
+    out."""
+    total = together(counts)
+    shown = {
+        asked: lambda c: f"{c.asked:,}",
+        "tokens in": lambda c: f"{c.tokens_in:,}",
+        "cached": lambda c: f"{c.tokens_cached:,}",
+        "tokens out": lambda c: f"{c.tokens_out:,}",
+        "s a reply": lambda c: f"{c.seconds / max(1, c.asked):.2f}",
+        prices.currency: lambda c: f"{prices.of_count(c):,.4f}",
+    }
+    absent = {"cached": not total.tokens_cached, "s a reply": not total.seconds, prices.currency: not prices.known}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage", no_wrap=True)
+    for name in (columns := [n for n in shown if not absent.get(n)]):
+        table.add_column(name, justify="right", no_wrap=True)
+    for stage, count in counts.items():
+        table.add_row(stage, *(shown[n](count) for n in columns))
+    table.add_row("all", *(shown[n](total) for n in columns), style="bold")
+    return table
+
+
+def together(counts: Mapping[str, Count]) -> Count:
+    """The accounts of all stages as one."""
+    total = Count()
+    for count in counts.values():
+        total.add(count)
+    return total
+
+
+def _accepted(store: Store, counts: Mapping[str, Count]) -> tuple[int, str]:
+    """Rows of contextless: those of the dataset, or before it is built those that were made."""
+    if build.is_current(store):
+        return sum(pq.read_metadata(f).num_rows for f in files(store, "contextless")), ""
+    return sum(counts[name].kept for name in ("labels", "flip_appraisal") if name in counts), " so far"
 
 
 def _skipped(corpus: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -161,13 +215,26 @@ def state(store: Store) -> Iterator[RenderableType]:
     yield Text(f"passages: {done:,} done, {opened:,} open, {left:,} left of {total:,}")
     if counts:
         yield accounts(counts)
-        totals = Counter[str]()
-        for count in counts.values():
-            totals.update(dict(count.why()))
-        tokens = sum(c.tokens_in + c.tokens_out for c in counts.values())
-        yield Text(f"tokens: {tokens:,}; rejects by reason: " + (_counted(totals) or "none"))
+    if used := _with_open(store, waiting, counts):
+        yield from money(store, used, counts)
+        why = Counter[str](dict(together(counts).why()))
+        tokens = sum(c.tokens_in + c.tokens_out for c in used.values())
+        yield Text(f"tokens: {tokens:,}; rejects by reason: " + (_counted(why) or "none"))
     current = build.is_current(store)
     yield Text("dataset: built" if current else f"dataset: not built yet; go on with make resume OUT={store.out}")
+
+
+def _with_open(store: Store, waiting: Sequence[str], counts: Mapping[str, Count]) -> dict[str, Count]:
+    """The accounts of the finished shards, with the replies that open ones have paid for."""
+    used = {stage: replace(count) for stage, count in counts.items()}
+    for said in (one for name in waiting for one in store.remembered(name).values()):
+        count = used.setdefault(said.stage, Count())
+        count.asked += 1
+        count.tokens_in += said.tokens_in
+        count.tokens_out += said.tokens_out
+        count.tokens_cached += said.tokens_cached
+        count.seconds += said.seconds
+    return used
 
 
 def verified(store: Store) -> tuple[list[RenderableType], bool]:

@@ -45,7 +45,7 @@ OPTIONS = {
     for name, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
 }
 # Variables that a target reads itself, beside those that become options of its command.
-OWN = {"synth": {"CORPUS", "FRESH"}, "trace": {"ID"}, "rejects": {"RETRY"}}
+OWN = {"synth": {"CORPUS", "FRESH"}, "plan": {"CORPUS"}, "trace": {"ID"}, "rejects": {"RETRY"}}
 
 
 def _name(page: Path) -> str:
@@ -200,7 +200,8 @@ def test_every_setting_is_documented(heading: str, kind: type[Content] | type[Op
     fields = dataclasses.fields(kind)
     assert [_words(row["setting"])[0] for row in rows] == [f.name for f in fields]
     for row, field in zip(rows, fields, strict=True):
-        assert tomllib.loads(f"x = {_words(row['default'])[0]}")["x"] == field.default, field.name
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        assert tomllib.loads(f"x = {_words(row['default'])[0]}")["x"] == default, field.name
         option = field.name.replace("_", "-") in OPTIONS["synth"]
         assert row["variable"] == (f"`{field.name.upper()}`" if option else "-"), field.name
         assert row["what it does"].endswith("."), field.name
@@ -251,7 +252,7 @@ def _family(kind: type[errors.FactoryError]) -> Iterator[type[errors.FactoryErro
 
 
 def test_every_exit_code_is_documented() -> None:
-    """The table of exit codes has those of the errors, 0, and 1 for verify, and no other."""
+    """The table of exit codes has those of the errors, 0, and 1 for verify and doctor, and no other."""
     codes = {one.exit_code for one in _family(errors.FactoryError) if one is not errors.BadReply}
     assert {int(row["code"]) for row in _table(ERRORS, "Exit codes")} == codes | {0, 1}
 
@@ -267,7 +268,7 @@ def _reasons(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         values: list[ast.expr] = []
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id == "BadReply":
+            if node.func.id in ("BadReply", "Refused"):
                 values = node.args[:1]
             elif node.func.id in ("Fault", "Outcome", "Twin"):
                 values = [*node.args[2:3], *(k.value for k in node.keywords if k.arg == "reason")]
@@ -283,9 +284,10 @@ def _reasons(path: Path) -> Iterator[str]:
 
 
 def test_every_reason_is_documented() -> None:
-    """Each reason word that a stage, a check or the runner can give stands in docs/ERRORS.md."""
+    """Each reason word that a stage, a check, an engine or the runner can give stands in docs/ERRORS.md."""
     files = [*(ROOT / "factory/stages").glob("*.py"), ROOT / "factory/checks.py", ROOT / "factory/runner.py"]
-    found = {reason for path in [*files, ROOT / "factory/duplicates.py"] for reason in _reasons(path)}
+    files += [*(ROOT / "factory/engines").rglob("*.py"), ROOT / "factory/mend.py", ROOT / "factory/duplicates.py"]
+    found = {reason for path in files for reason in _reasons(path)}
     assert len(found) > 25
     assert found - set(re.findall(r"`([a-z_]+)`", ERRORS)) == set()
 

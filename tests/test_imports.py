@@ -30,20 +30,28 @@ ALLOWED = {
     # small things on top of these
     "settings": "errors",
     "contract": "taxonomy",
+    "fit": "taxonomy",
+    "mend": "errors fit",
     "deal": "requests taxonomy",
     "duplicates": "requests text",
     "arrow": "records",
     "prompts": "errors requests",
+    "cost": "records settings",
     "corpus": "errors text",
     "checks": "lexicon text stages",
     # stages are pure: no engine, store, clock or setting of a run
-    "stages": "errors prompts records requests",
-    "stages.*": "checks deal records requests stages stages.* taxonomy text",
+    "stages": "errors mend prompts records requests",
+    "stages.*": "checks deal errors records requests stages stages.* taxonomy text",
     "steps": "errors settings stages stages.*",
     # engines know requests; the one without a model reads what requests were rendered from
     "engines": "requests",
     "engines.*": "engines errors requests",
+    "engines.vllm": "engines.guard engines.local errors requests",
+    "engines.transformers": "engines.local errors requests",
     "engines.open": "engines engines.* errors settings",
+    "engines.flow": "engines engines.pace errors requests",
+    "engines.pace": "",
+    "engines.openai*": "engines.openai.* errors requests",
     "engines.rehearsal*": "engines.rehearsal.* errors lexicon requests taxonomy text",
     # the disk
     "files": "errors",
@@ -53,20 +61,24 @@ ALLOWED = {
     "card": "checks prompts records requests settings stages taxonomy text views",
     "build": "card duplicates files prompts records requests settings stages store views",
     # what joins them
-    "runner": "engines errors journal records requests stages store",
+    "runner": "cost engines errors journal records requests stages store",
     "plan": "corpus errors records runner settings store text",
     "worker": "errors records runner store run",
     "replay": "prompts records requests stages",
     "frozen": "errors prompts requests settings stages store",
     "run": (
-        "factory build corpus engines engines.open errors files frozen plan prompts replay runner settings stages steps store "
+        "factory build corpus cost engines engines.open errors files frozen plan prompts replay runner settings stages steps store "
         "worker"
     ),
     # what people see
-    "progress": "runner",
-    "show": "build errors frozen journal prompts records replay requests run stages steps store text",
+    "progress": "cost runner",
+    "show": "build cost errors frozen journal prompts records replay requests run stages steps store text",
+    "forecast": (
+        "corpus cost engines.open engines.rehearsal errors frozen plan progress records run settings show steps store"
+    ),
+    "doctor": "factory engines engines.open errors frozen prompts settings steps store text",
     "api": "engines errors frozen records run settings show stages steps store",
-    "cli": "factory errors frozen progress run settings show steps store",
+    "cli": "factory cost doctor errors forecast frozen progress run settings show steps store",
 }
 HEAVY = {"torch", "vllm", "transformers", "ray", "datasets"}
 SLOW = HEAVY | {"pandas", "pyarrow", "numpy"}

@@ -126,7 +126,7 @@ def _hub_commit(name: str, revision: str) -> str:
 
     try:
         return str(HfApi().model_info(name, revision=revision or None, timeout=20).sha)
-    except Exception as err:  # noqa: BLE001 - whose errors these are depends on the version of the hub's library
+    except Exception as err:  # whose errors these are depends on the version of the library
         known = _hub_cache(name) / "refs" / (revision or "main")
         if known.is_file():
             return known.read_text(encoding="utf-8").strip()
@@ -149,7 +149,7 @@ def _hub_files(name: str, commit: str) -> tuple[Path, list[str]]:
     try:
         names = list(HfApi().list_repo_files(name, revision=commit))
         return Path(snapshot_download(name, revision=commit, allow_patterns=_LIGHT)), names
-    except Exception as err:  # noqa: BLE001 - as above
+    except Exception as err:
         here = _hub_cache(name) / "snapshots" / commit
         if here.is_dir():
             return here, [path.name for path in here.iterdir()]

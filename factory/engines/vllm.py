@@ -18,6 +18,7 @@ from itertools import count
 from typing import Any
 
 from factory.engines import local
+from factory.engines.guard import Guard
 from factory.errors import EngineFault, FactoryError, Refused, Stopped, Transient, Unreachable, WrongRequest
 from factory.requests import FINISHES, Finish, Identity, Reply, Request, Sampling
 
@@ -55,6 +56,7 @@ class VLLM:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loading: asyncio.Future[_Loaded] | None = None
         self._closing = False
+        self._guard: Guard | None = None
         self._numbers = count()
 
     @property
@@ -92,7 +94,7 @@ class VLLM:
         """Ends the engine's processes; the next request would load the model again."""
         self._closing = True
         try:
-            if self._loading is not None and not self._loading.done():
+            if self._loading is not None:
                 await self._abandon(self._loading)
             loaded, self._loaded, self._loading = self._loaded, None, None
             if loaded is not None:
@@ -102,13 +104,15 @@ class VLLM:
                 multiprocessing.active_children()  # lets the ended ones go
         finally:
             self._closing = False
+            if self._guard is not None:
+                self._guard.dismiss()
+                self._guard = None
 
     async def _abandon(self, loading: "asyncio.Future[_Loaded]") -> None:
         """A thread cannot be cancelled, but without its child process it comes to an end soon."""
         while not loading.done():
-            for child in multiprocessing.active_children():
-                if child.name.startswith("EngineCore"):
-                    child.terminate()
+            for child in _cores():
+                child.terminate()
             await asyncio.wait([loading], timeout=0.2)
         with contextlib.suppress(FactoryError):
             self._loaded = loading.result()
@@ -124,11 +128,23 @@ class VLLM:
                 await self.check()
                 self.say(f"loading {self._model.name} into vLLM")
                 began = time.monotonic()
-                self._loading = loop.run_in_executor(None, self._load)
-                # Shielded, for who asked first may be cancelled while others wait for the same model.
-                self._loaded = await asyncio.shield(self._loading)
+                self._loading = self._loading or loop.run_in_executor(None, self._load)
+                try:
+                    self._loaded = await self._watched(self._loading)
+                except FactoryError:
+                    self._loading = None
+                    raise
+                self._loading = None
                 self.say(f"loaded in {time.monotonic() - began:.0f} s; {self._loaded.described()}")
         return self._loaded
+
+    async def _watched(self, loading: "asyncio.Future[_Loaded]") -> "_Loaded":
+        """Waits for the load, which goes on where the waiting is cancelled, for others may wait for the same model."""
+        self._guard = self._guard or Guard()
+        while not loading.done():
+            await asyncio.wait([loading], timeout=0.1)
+            self._guard.over(core.pid for core in _cores() if core.pid)
+        return loading.result()
 
     def _load(self) -> "_Loaded":
         """In a thread, so that signals and the display go on; the engine itself is a process of its own."""
@@ -170,6 +186,11 @@ class VLLM:
                 "without a GPU the environment variable VLLM_CPU_KVCACHE_SPACE gives the GiB of the cache"
             ) from err
         return _Loaded(engine, local.Chat.of(self._model), int(config.model_config.max_model_len))
+
+
+def _cores() -> list[Any]:
+    """Engine processes of this one."""
+    return [child for child in multiprocessing.active_children() if child.name.startswith("EngineCore")]
 
 
 def _prepare() -> None:

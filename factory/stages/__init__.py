@@ -302,7 +302,7 @@ def _violation(err: ValidationError) -> tuple[str, str]:
     """The first thing that is wrong: pydantic's word for it, and its place and sentence."""
     first = err.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))[:100]
-    return first["type"], f"{place}: {first['msg']}".encode("utf-8", "replace").decode()
+    return first["type"], f"{place}: {first['msg']}"
 
 
 def _line(fault: Fault) -> str:
