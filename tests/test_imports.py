@@ -67,8 +67,8 @@ ALLOWED = {
     "replay": "prompts records requests stages",
     "frozen": "errors prompts requests settings stages store",
     "run": (
-        "factory build corpus cost engines engines.open errors files frozen plan prompts replay runner settings stages steps store "
-        "worker"
+        "factory build corpus cost engines engines.open errors files frozen plan prompts replay runner settings stages "
+        "steps store worker"
     ),
     # what people see
     "progress": "cost runner",
