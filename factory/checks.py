@@ -73,11 +73,17 @@ def utterance(text: str, actor: str, tokens: list[str] | None = None) -> Finding
         return found
     if about := third_person(text, actor):
         return "not_first_person", f"'{about}' speaks about {actor}; {actor} is the one who speaks"
-    if phrase := announces(text):
-        return "names_emotion", f"'{phrase}' announces the feeling; show it without naming it"
+    if found := announced(text):
+        return found
     if thin(text, words(text) if tokens is None else tokens):
         return "too_thin", "the same few words again and again; say one concrete thing"
     return None
+
+
+def announced(text: str) -> Finding | None:
+    """A first-person text that merely says its feeling."""
+    phrase = announces(plain(text))
+    return ("names_emotion", f"'{phrase}' announces the feeling; show it without naming it") if phrase else None
 
 
 def odd(text: str) -> bool:

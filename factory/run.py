@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import orjson
 import tomli_w
 
-from factory import __version__, build, prompts
+from factory import __version__, build, prompts, sift
 from factory import frozen as frozen_file
 from factory.corpus import Corpus, survey
 from factory.cost import Prices
@@ -81,6 +81,7 @@ class Job:
     steps: Pipeline
     book: prompts.Book
     watcher: Watcher
+    screen: sift.Screen | None = None  # a benchmark that no item may repeat
     fresh: bool = False
     spread: bool = False  # nothing of it is an object that a worker process could not make again
     notes: tuple[str, ...] = ()
@@ -100,7 +101,7 @@ def synth(
     watcher: Watcher | None = None,
 ) -> Result:
     """Generate a dataset from a corpus, or go on with it: the same command resumes. Raises only FactoryError."""
-    content, operation = content or Content(), operation or Operation()
+    content, operation = content or Content(), _findable(operation or Operation())
     source = corpus_of(Path(corpus), content)
     store = Store(Path(out) if out is not None else Path("outputs") / source.stem())
     # What a worker process can make again by itself, where a core more is an engine more.
@@ -114,6 +115,7 @@ def synth(
     engine = engine or open_engine(content, operation, watcher.say)
     book = prompts.load(steps.prompts(), prompts_folder)
     frozen_file.refuse_misfits(steps, book)
+    screen = _screen(operation.decontaminate)
     frozen = Frozen(
         content=_settled(content, engine),
         targets=targets,
@@ -136,6 +138,7 @@ def synth(
             steps=steps,
             book=book,
             watcher=watcher,
+            screen=screen,
             fresh=fresh,
             spread=spread,
         )
@@ -159,7 +162,7 @@ def _resumed(
     store = Store(Path(out))
     frozen = need(store)
     watcher = watcher or Silent()
-    operation = _as_before(store, operation or Operation())
+    operation = _as_before(store, _findable(operation or Operation()))
     spread = engine is None and line is None and frozen.content.engine == "rehearsal"
     steps = (line or pipeline(frozen.content)).wanted(frozen.targets)
     if engine is None and frozen.identity.engine == frozen.content.engine:
@@ -190,6 +193,7 @@ def _resumed(
         steps=steps,
         book=book,
         watcher=watcher,
+        screen=_screen(operation.decontaminate),
         spread=spread,
         notes=tuple(notes),
     )
@@ -302,7 +306,7 @@ def _go(job: Job) -> Result:
                 )
             with _quick_interrupt():
                 _tidy(store, frozen, job.steps)
-                build.build(store, frozen.content, frozen.identity, job.steps, job.book, job.watcher.say)
+                build.build(store, frozen.content, frozen.identity, job.steps, job.book, job.watcher.say, job.screen)
                 with writing(store.out):  # last of all: a retry that was killed anywhere goes on in the same round
                     (store.out / RETRY).unlink(missing_ok=True)
         finally:
@@ -381,7 +385,7 @@ def _workers(operation: Operation, passages: int) -> int:
 
 
 def rebuild(out: str | os.PathLike[str], watcher: Watcher | None = None) -> None:
-    """Make the dataset of a run anew from its finished shards."""
+    """Make the dataset of a run anew from its finished shards, without the benchmark's copies as at the last start."""
     store = Store(Path(out))
     frozen = need(store)
     steps = pipeline(frozen.content).wanted(frozen.targets)
@@ -391,8 +395,19 @@ def rebuild(out: str | os.PathLike[str], watcher: Watcher | None = None) -> None
     done = sum(e.count for e in extents(store) if store.finished(e.name, frozen.targets, names(steps)))
     if total is None or done < total:
         raise Stopped(f"{store.out} is not finished; go on with `factory resume {store.out}`, which builds at its end")
+    screen = _screen(last_start(store).get("decontaminate", ""))
     with locked(store.out / "lock"), _quick_interrupt():
-        build.build(store, frozen.content, frozen.identity, steps, book, (watcher or Silent()).say)
+        build.build(store, frozen.content, frozen.identity, steps, book, (watcher or Silent()).say, screen)
+
+
+def _findable(operation: Operation) -> Operation:
+    """The same, with a path that a later start finds from another folder too."""
+    given = operation.decontaminate
+    return replace(operation, decontaminate=str(Path(given).resolve())) if given else operation
+
+
+def _screen(path: str) -> sift.Screen | None:
+    return sift.screen(Path(path)) if path else None
 
 
 def _drive(work: Runner | Workers, shards: Shards, engine: Engine) -> None:
@@ -521,7 +536,7 @@ def _all_done(job: Job, counted: dict[str, Any]) -> bool:
     return (
         sum(done) == counted["passages"]
         and len(done) == len(store.names())
-        and build.is_current(store)
+        and build.is_current(store, job.screen.digest if job.screen is not None else "")
         and store.read_json("corpus.json") == counted
     )
 
@@ -554,7 +569,7 @@ def _prepare(job: Job, counted: dict[str, Any]) -> None:
 # What `resume` takes from the last start where nothing else is given: nothing but the folder is needed.
 _KEPT = (
     *("limit", "concurrency", "base_url", "api_key_env", "response_format", "timeout_seconds", "patience_seconds"),
-    *("engine_arguments", "price_in", "price_cached", "price_out", "currency"),
+    *("engine_arguments", "price_in", "price_cached", "price_out", "currency", "decontaminate"),
 )
 
 

@@ -1,0 +1,156 @@
+"""Section 3 of EC2ER, dialogue: a client and a counsellor in turn, and a supervisor who says when there is enough.
+
+Three agents in one unit, each asked with a template of its own. A turn is one message; the client speaks first. The
+supervisor judges after every second turn from the fourth on, and stops the talk where all five of its answers are yes.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
+
+from factory import checks
+from factory.errors import BadReply
+from factory.records import Background, Case, Dialogue, Turn
+from factory.requests import Reply, Request, row_seed
+from factory.stages import Agent, Answer, Asking, Exchange, Stage, Talk, most
+from factory.text import normal, one_line
+
+LEAST = 4  # turns before the supervisor judges
+SHORTEST, OPENING, LONGEST = 3, 12, 120  # words of a turn; of the first one at least OPENING
+CLIENT_SEES, COUNSELLOR_SEES = 6, 8  # last turns
+PHASES = (
+    "Find out what happened: ask for the facts of one recent event, and keep apart what was seen and what was felt.",
+    "Go deeper: ask about the beliefs behind it, what the people around expect, and what the thing or person means.",
+    "Open it up: ask how it looks from another's side, and what the client could say or do next.",
+)
+ROLES = {"client": "Client", "counsellor": "Counsellor"}
+_LABELS = tuple(f"{label.casefold()}:" for label in (*ROLES.values(), "therapist", "supervisor"))
+
+
+class Spoken(Answer):
+    text: Annotated[str, most(1000)]
+
+
+class Verdict(Answer):
+    """What the supervisor finds in the talk so far."""
+
+    scenario_clear: bool
+    emotions_present: bool
+    causes_present: bool
+    dilemma_present: bool
+    rich_enough: bool
+
+    @property
+    def enough(self) -> bool:
+        return all(getattr(self, name) for name in type(self).model_fields)
+
+
+CLIENT = Agent("client", frozenset(("background", "actor", "manner", "talk")), Spoken, tokens=200, temperature=0.8)
+COUNSELLOR = Agent("counsellor", frozenset(("actor", "phase", "talk")), Spoken, tokens=200, temperature=0.7)
+SUPERVISOR = Agent("supervisor", frozenset(("actor", "talk")), Verdict, tokens=120, temperature=0.3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialogues(Stage):
+    """One dialogue of 4 to `turns` turns for each background; an answer that no repair helps rejects the unit."""
+
+    turns: int = 14
+    seed: int = 0
+
+    name: ClassVar[str] = "dialogue"
+    record: ClassVar[type] = Dialogue
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        return CLIENT, COUNSELLOR, SUPERVISOR
+
+    def feed(self, before: Case, rows: Sequence[Background]) -> Iterator[Case]:
+        for background in rows:
+            yield replace(before, id=f"{background.id}.d", background=background)
+
+    def talk(self, row: Case, asking: Asking, round_: int) -> Talk:
+        exchange = Exchange(self.name, row.id, asking, round_)
+        try:
+            turns, stopped = yield from self._held(row, exchange)
+        except BadReply as err:
+            return exchange.rejected(err.reason, err.detail)
+        return exchange.accepted(self._dialogue(row, turns, stopped))
+
+    def _held(self, row: Case, exchange: Exchange) -> Generator[Request, Reply, tuple[list[Turn], str]]:
+        """The turns, and why there are no more."""
+        turns: list[Turn] = []
+        while len(turns) < self.turns:
+            turns.append((yield from _turn(row, exchange, turns)))
+            if LEAST <= len(turns) < self.turns and len(turns) % 2 == 0:
+                fields = {"actor": row.actor.name, "talk": told(turns)}
+                verdict = yield from exchange.hear(SUPERVISOR, f"verdict {len(turns)}", fields)
+                if verdict.enough:
+                    return turns, "supervisor"
+        return turns, "most_turns"
+
+    def _dialogue(self, row: Case, turns: Sequence[Turn], stopped: str) -> Dialogue:
+        assert row.background is not None
+        return Dialogue(
+            id=row.id,
+            source_id=row.source_id,
+            passage_id=row.passage_id,
+            actor_id=row.actor.id,
+            actor=row.actor.name,
+            background=row.background.text,
+            turns=tuple(turns),
+            stop_reason=stopped,
+            seed=row_seed(row.id, self.name, self.seed),
+        )
+
+
+def told(turns: Sequence[Turn]) -> str:
+    """A talk as a prompt shows it: one line a turn."""
+    return "\n".join(f"{ROLES[turn.role]}: {turn.text}" for turn in turns)
+
+
+def _turn(row: Case, exchange: Exchange, turns: Sequence[Turn]) -> Generator[Request, Reply, Turn]:
+    """The next message of whose turn it is."""
+    role = "counsellor" if len(turns) % 2 else "client"
+    agent, fields = (COUNSELLOR, _to_counsellor) if role == "counsellor" else (CLIENT, _to_client)
+
+    def wrong(said: Spoken) -> checks.Finding | None:
+        return _wrong(one_line(said.text), role, row.actor.name, turns)
+
+    said: Any = yield from exchange.hear(agent, f"turn {len(turns) + 1}", fields(row, turns), wrong)
+    return Turn(role, one_line(said.text))
+
+
+def _to_client(row: Case, turns: Sequence[Turn]) -> dict[str, str]:
+    background = row.background
+    assert background is not None
+    return {
+        "background": background.text,
+        "actor": row.actor.name,
+        "manner": f"- coping style: {background.coping}\n- communication style: {background.communication}",
+        "talk": told(turns[-CLIENT_SEES:]),
+    }
+
+
+def _to_counsellor(row: Case, turns: Sequence[Turn]) -> dict[str, str]:
+    """The phase goes by the turns so far: 1, then 3, then more."""
+    phase = PHASES[min(len(turns) // 2, len(PHASES) - 1)]
+    return {"actor": row.actor.name, "phase": phase, "talk": told(turns[-COUNSELLOR_SEES:])}
+
+
+def _wrong(text: str, role: str, actor: str, turns: Sequence[Turn]) -> checks.Finding | None:
+    """What makes a text no next message of this role."""
+    count, least = len(text.split()), SHORTEST if turns else OPENING
+    if count < least:
+        return "too_short", f"{count} words; say it in {least} to {LONGEST} words"
+    if count > LONGEST:
+        return "too_long", f"{count} words; say it in {least} to {LONGEST} words"
+    low = text.casefold()
+    if label := next((label for label in _LABELS if label in low), None):
+        return "prompt_echo", f"'{label}' belongs to the prompt; give the words of the {role} alone, and of nobody else"
+    if found := checks.prose(text):
+        return found
+    if normal(text) in {normal(turn.text) for turn in turns}:
+        return "repeated_turn", "this was said before in the same words; go on from the last message"
+    if role == "client" and (about := checks.third_person(text, actor)):
+        return "not_first_person", f"'{about}' speaks about {actor}; {actor} is the one who speaks"
+    return None if turns else checks.announced(text)
