@@ -164,8 +164,7 @@ class Runner:
                     work.journal.close()
 
     async def _loop(self, shards: Iterator[Work], sync: asyncio.Task[None]) -> None:
-        """Until the last unit has ended, or one has failed. A unit that ends makes room for the next by itself: to wait for
-        any of hundreds at every reply would cost more than all else that is done with it."""
+        """Until the last unit has ended, or one has failed."""
         self._shards: Iterator[Work] | None = shards
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         sync.add_done_callback(self._ended)
@@ -173,7 +172,7 @@ class Runner:
         await self._end
 
     def _fill(self) -> None:
-        """As many units in work as there may be, taken from as many shards as there may be open."""
+        """As many lines of units as there may be, taken from as many shards as there may be open."""
         while self._shards and len(self._open) < OPEN_SHARDS and len(self._heap) < self.concurrency:
             opened = next(self._shards, None)
             if opened is None:
@@ -181,10 +180,23 @@ class Runner:
             else:
                 self._begin(opened)
         while self._heap and len(self._tasks) < self.concurrency:
-            *_, work, step, row, order = heapq.heappop(self._heap)
-            self._spawn(self._unit(work, step, row, order))
+            self._spawn(self._line(*self._next()))
         if not self._tasks:
             self._end.set_result(None)
+
+    def _next(self) -> tuple[Work, Step, Any, Order]:
+        *_, work, step, row, order = heapq.heappop(self._heap)
+        return work, step, row, order
+
+    async def _line(self, work: Work, step: Step, row: Any, order: Order) -> None:
+        """One unit after the other. The next one asks before the loop turns to other replies: a burst of them would
+        otherwise all be read before the engine is given anything new to do."""
+        while True:
+            await self._unit(work, step, row, order)
+            if not self._heap:
+                return
+            work, step, row, order = self._next()
+            self._fill()
 
     def _spawn(self, unit: Any) -> None:
         task = asyncio.create_task(unit)

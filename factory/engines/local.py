@@ -28,7 +28,7 @@ def needs(engine: str, packages: Iterable[str], cure: str) -> None:
     """WrongRequest where a package is not installed; nothing is imported."""
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise WrongRequest(f"ENGINE={engine} needs {', '.join(missing)}, which is not installed; {cure}")
+        raise WrongRequest(f"ENGINE={engine} needs {' and '.join(missing)}, which is not installed; {cure}")
 
 
 @dataclass

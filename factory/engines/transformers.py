@@ -117,7 +117,9 @@ class Transformers:
     def _load(self) -> "_Loaded":
         import torch
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # the run has a display of its own
         self._model.check()
         self.say(f"loading {self._model.name} into transformers")
         began = time.monotonic()

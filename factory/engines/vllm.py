@@ -167,7 +167,7 @@ class VLLM:
                 # without a word where a schema does not suit one.
                 structured_outputs_config={"backend": "guidance", "disable_any_whitespace": True},
                 disable_log_stats=True,
-                **(_on_cpu() | self.arguments),
+                **({"use_tqdm_on_load": False} | _on_cpu() | self.arguments),
             ).create_engine_config()
         except Exception as err:  # what a wrong value raises is not one family
             raise WrongRequest(
