@@ -80,9 +80,10 @@ with_engine = engine="$$ENGINE"; \
 	for file in "$$CONFIG" "$$OUT/run.toml"; do \
 	  [ -n "$$engine" ] || engine="$$(sed -n 's/^engine *= *"\([a-z]*\)".*/\1/p' "$$file" 2>/dev/null | head -1)"; \
 	done; bin=$(BIN); \
+	[ -n "$$MODEL$$CONFIG" ] || [ -f "$$OUT/run.toml" ] || engine=; \
 	case "$$engine" in \
-	  vllm) $(MAKE) --no-print-directory $(VLLM)/.vllm && bin=$(VLLM)/bin || exit 2;; \
-	  transformers) $(MAKE) --no-print-directory $(VENV)/.transformers || exit 2;; \
+	  vllm) $(MAKE) --silent --no-print-directory $(VLLM)/.vllm && bin=$(VLLM)/bin || exit 2;; \
+	  transformers) $(MAKE) --silent --no-print-directory $(VENV)/.transformers || exit 2;; \
 	esac;
 
 synth: $(VENV)/.base  ## make a dataset: CORPUS=path [OUT= LIMIT= STAGES= ENGINE= MODEL= SEED= CONFIG= ... FRESH=1]
@@ -120,7 +121,7 @@ trace: $(VENV)/.base  ## how one row came to be: OUT= ID=row
 
 rejects: $(VENV)/.base  ## what was thrown away and why: OUT= [STAGE= REASON= ROWS= RETRY=1]
 	$(call need,OUT,OUT=outputs/corpora)
-	@$(with_engine) $$bin/factory rejects "$$OUT" $(call options,STAGE REASON ROWS BASE_URL FAULTS) $(if $(filter 1 yes true,$(RETRY)),--retry)
+	@$(with_engine) $$bin/factory rejects "$$OUT" $(call options,STAGE REASON ROWS BASE_URL MAX_TOKENS MAX_COST FAULTS) $(if $(filter 1 yes true,$(RETRY)),--retry)
 
 doctor: $(VENV)/.base  ## what is installed, reachable and set, each with its cure: [ENGINE= MODEL= BASE_URL= OUT=]
 	@bin=$(BIN); [ "$$ENGINE" = vllm ] && [ -x $(VLLM)/bin/factory ] && bin=$(VLLM)/bin; \

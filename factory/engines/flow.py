@@ -24,6 +24,7 @@ class Flow:
     most: int
     fixed: bool = False
     patience_seconds: float = 60.0
+    say: Callable[[str], None] = lambda sentence: None
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -86,6 +87,8 @@ class Flow:
 
     def _answered(self, reply: Reply, began: float) -> None:
         now = self.clock()
+        if self.breaker.open:
+            self.say("it answers again")
         self.breaker.answered(now - began)
         self._busy_row = 0
         full = bool(self._waiting) or self.in_flight >= self.slots.count
@@ -93,7 +96,10 @@ class Flow:
 
     def _failed(self, fault: Transient, trial: bool) -> None:
         self._last = str(fault)
+        was_open = self.breaker.open
         self.breaker.failed(self.clock(), down=isinstance(fault, Down), trial=trial)
+        if self.breaker.open and not was_open:
+            self.say(f"{self._last}; waiting for it, at most {self.patience_seconds:g} s")
 
     def _patience_asked(self, began: float, seconds: float | None) -> None:
         """Everybody waits. Requests that were sent before the last such answer tell nothing new of the server."""

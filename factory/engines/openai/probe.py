@@ -211,7 +211,7 @@ class Probe:
     def _unreachable(self, fault: FactoryError | None) -> Unreachable:
         where, why = self.server.base_url, f" ({fault})" if fault else ""
         if isinstance(fault, Down):
-            return Unreachable(f"nobody answers at {where}{why}; start the server, or mend BASE_URL")
+            return Unreachable(f"{fault}; start the server, or correct BASE_URL or the network")
         return Unreachable(
             f"{where} gave no good answer to a first small request{why}; look at the server and try again"
         )

@@ -122,7 +122,8 @@ def fault(server: Server, status: int, headers: Mapping[str, str], body: Any, no
         return Busy(f"{where} asks for fewer requests{because}", retry_after(headers, now))
     if status == 404:
         return Stopped(
-            f"{where} does not know the model {server.model!r} or the path /chat/completions{because}; mend MODEL or BASE_URL"
+            f"{where} does not know the model {server.model!r} or the path /chat/completions{because}; correct MODEL, or BASE_URL "
+            "(most end in /v1)"
         )
     if 300 <= status < 400:
         return Stopped(
