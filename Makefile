@@ -1,6 +1,6 @@
 # One target a task; each sets itself up. Variables become options of the same name: make synth CORPUS=plots.jsonl LIMIT=10
 .DEFAULT_GOAL := help
-.PHONY: help synth plan resume status verify build show trace rejects doctor test test-quick test-vllm check bench clean
+.PHONY: help synth plan resume status verify build show trace rejects doctor test test-quick test-vllm check bench bench-http bench-vllm clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -139,8 +139,14 @@ test-vllm: $(VLLM)/.test  ## engines with real (tiny, random) models: vLLM, its 
 check: $(VENV)/.check  ## lint, format and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: $(VENV)/.test  ## speed and memory; writes what docs/BENCHMARKS.md quotes to the screen
+bench: $(VENV)/.test bench-http bench-vllm  ## speed and memory; writes what docs/BENCHMARKS.md quotes to the screen
 	@$(BIN)/python tests/bench.py
+
+bench-http: $(VENV)/.test  ## the openai engine beside a bare client, against a mock server
+	@$(BIN)/python tests/bench_http.py
+
+bench-vllm: $(VLLM)/.test  ## how busy vLLM is kept; half an hour on two cores
+	@$(VLLM)/bin/python tests/bench_vllm.py
 
 clean:  ## remove the virtual environment and caches, never outputs
 	rm -rf $(VENV) $(VLLM) .pytest_cache .mypy_cache .ruff_cache build dist
