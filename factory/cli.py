@@ -129,7 +129,9 @@ def plan(
     separator: Annotated[str | None, _option("'blank': a .txt holds records between blank lines")] = None,
     price_in: Annotated[float | None, _option("of a million prompt tokens")] = None,
     price_out: Annotated[float | None, _option("of a million tokens of replies")] = None,
-    tokens_per_second: Annotated[float, _option("tokens of replies that the engine writes a second, all requests together", min=0.0, max=1e9)] = 0.0,
+    tokens_per_second: Annotated[
+        float, _option("tokens of all replies together that the engine writes a second", min=0.0, max=1e9)
+    ] = 0.0,
 ) -> None:
     """Requests, tokens, money and hours that a run will take, from a sample; nothing is written."""
     from factory import forecast, run, settings

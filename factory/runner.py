@@ -56,7 +56,6 @@ class Work:
             rounds=store.rounds(name),
         )
 
-
     def superseded(self) -> list[Said]:
         """Replies of an earlier round, which made rejects that were asked for again: they stay on record and are paid."""
         return [self.remembered[key] for key in sorted(self.remembered.keys() - self.replies.keys())]

@@ -21,7 +21,9 @@ PRESETS = ("default", "paper")
 LABELLERS = ("asked", "logprobs")
 FORMATS = ("auto", "json_schema", "json_object", "text")
 _SECRET = re.compile(r"key|token$|secret|password|passwd|^auth|credential", re.I)
-_KEY = re.compile(r"\b(?:sk|gsk|hf|xai|nvapi|pplx|ghp)[-_][A-Za-z0-9_-]{12,}|\bBearer\s+\S", re.I)  # as providers make them
+_KEY = re.compile(
+    r"\b(?:sk|gsk|hf|xai|nvapi|pplx|ghp)[-_][A-Za-z0-9_-]{12,}|\bBearer\s+\S", re.I
+)  # as providers make them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -245,7 +245,9 @@ def _likeliest(logprobs: Any) -> list[tuple[str, float]]:
     for entry in entries:
         token, logprob = (entry.get("token"), entry.get("logprob")) if isinstance(entry, dict) else (None, None)
         # vLLM writes -9999 for a token that cannot come; JSON's loose infinities are left out with it.
-        if isinstance(token, str) and type(logprob) in (int, float) and -1000 < logprob <= 1e-3:
+        if not isinstance(token, str) or not isinstance(logprob, int | float) or isinstance(logprob, bool):
+            continue
+        if -1000 < logprob <= 1e-3:
             good.append((token, float(logprob)))
     if not good:
         raise Refused("no_logprobs", "the server gave no log-probabilities")
