@@ -1,6 +1,6 @@
 # One target a task; each sets itself up. Variables become options of the same name: make synth CORPUS=plots.jsonl LIMIT=10
 .DEFAULT_GOAL := help
-.PHONY: help synth plan resume status verify build show trace rejects doctor test test-quick test-vllm check bench clean
+.PHONY: help synth plan resume status verify build show trace rejects doctor test test-quick test-vllm check bench bench-http bench-vllm clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -80,9 +80,10 @@ with_engine = engine="$$ENGINE"; \
 	for file in "$$CONFIG" "$$OUT/run.toml"; do \
 	  [ -n "$$engine" ] || engine="$$(sed -n 's/^engine *= *"\([a-z]*\)".*/\1/p' "$$file" 2>/dev/null | head -1)"; \
 	done; bin=$(BIN); \
+	[ -n "$$MODEL$$CONFIG" ] || [ -f "$$OUT/run.toml" ] || engine=; \
 	case "$$engine" in \
-	  vllm) $(MAKE) --no-print-directory $(VLLM)/.vllm && bin=$(VLLM)/bin || exit 2;; \
-	  transformers) $(MAKE) --no-print-directory $(VENV)/.transformers || exit 2;; \
+	  vllm) $(MAKE) --silent --no-print-directory $(VLLM)/.vllm && bin=$(VLLM)/bin || exit 2;; \
+	  transformers) $(MAKE) --silent --no-print-directory $(VENV)/.transformers || exit 2;; \
 	esac;
 
 synth: $(VENV)/.base  ## make a dataset: CORPUS=path [OUT= LIMIT= STAGES= ENGINE= MODEL= SEED= CONFIG= ... FRESH=1]
@@ -120,7 +121,7 @@ trace: $(VENV)/.base  ## how one row came to be: OUT= ID=row
 
 rejects: $(VENV)/.base  ## what was thrown away and why: OUT= [STAGE= REASON= ROWS= RETRY=1]
 	$(call need,OUT,OUT=outputs/corpora)
-	@$(with_engine) $$bin/factory rejects "$$OUT" $(call options,STAGE REASON ROWS BASE_URL FAULTS) $(if $(filter 1 yes true,$(RETRY)),--retry)
+	@$(with_engine) $$bin/factory rejects "$$OUT" $(call options,STAGE REASON ROWS BASE_URL MAX_TOKENS MAX_COST FAULTS) $(if $(filter 1 yes true,$(RETRY)),--retry)
 
 doctor: $(VENV)/.base  ## what is installed, reachable and set, each with its cure: [ENGINE= MODEL= BASE_URL= OUT=]
 	@bin=$(BIN); [ "$$ENGINE" = vllm ] && [ -x $(VLLM)/bin/factory ] && bin=$(VLLM)/bin; \
@@ -138,8 +139,14 @@ test-vllm: $(VLLM)/.test  ## engines with real (tiny, random) models: vLLM, its 
 check: $(VENV)/.check  ## lint, format and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: $(VENV)/.test  ## speed and memory; writes what docs/BENCHMARKS.md quotes to the screen
+bench: $(VENV)/.test bench-http bench-vllm  ## speed and memory; writes what docs/BENCHMARKS.md quotes to the screen
 	@$(BIN)/python tests/bench.py
+
+bench-http: $(VENV)/.test  ## the openai engine beside a bare client, against a mock server
+	@$(BIN)/python tests/bench_http.py
+
+bench-vllm: $(VLLM)/.test  ## how busy vLLM is kept; half an hour on two cores
+	@$(VLLM)/bin/python tests/bench_vllm.py
 
 clean:  ## remove the virtual environment and caches, never outputs
 	rm -rf $(VENV) $(VLLM) .pytest_cache .mypy_cache .ruff_cache build dist

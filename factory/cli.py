@@ -131,7 +131,9 @@ def plan(
     separator: Annotated[str | None, _option("'blank': a .txt holds records between blank lines")] = None,
     price_in: Annotated[float | None, _option("of a million prompt tokens")] = None,
     price_out: Annotated[float | None, _option("of a million tokens of replies")] = None,
-    tokens_per_second: Annotated[float, _option("of replies, that the engine writes", min=0.0)] = 0.0,
+    tokens_per_second: Annotated[
+        float, _option("tokens of all replies together that the engine writes a second", min=0.0, max=1e9)
+    ] = 0.0,
 ) -> None:
     """Requests, tokens, money and hours that a run will take, from a sample; nothing is written."""
     from factory import forecast, run, settings
@@ -266,6 +268,8 @@ def rejects(
     reason: Annotated[str, _option("only with this reason")] = "",
     rows: Annotated[int, _option("how many to list [20]", min=0)] = 20,
     base_url: Annotated[str | None, _option("address of the server [as before]")] = None,
+    max_tokens: Annotated[int | None, _option("stop when so many tokens are used [as before]")] = None,
+    max_cost: Annotated[float | None, _option("stop when so much money is spent [as before]")] = None,
     faults: Annotated[str | None, _option("spoil replies on purpose")] = None,
 ) -> None:
     """What was thrown away and why; --retry asks again for it."""
@@ -278,7 +282,8 @@ def rejects(
         return
 
     def again(watcher: Any) -> Any:
-        operation = _operation({}, base_url=base_url, faults=faults)
+        prices = run.last_prices(out)
+        operation = _operation(prices, base_url=base_url, max_tokens=max_tokens, max_cost=max_cost, faults=faults)
         asked, still, result = run.retry(out, stage, reason, operation=operation, watcher=watcher)
         typer.echo(f"asked again for {asked} rejected units: {asked - still} accepted now, {still} rejected as before")
         return result

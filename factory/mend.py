@@ -28,10 +28,14 @@ _STEPS = 20  # times the library may look at a character, on average
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """One way to read a reply; `kinds` are the words of KINDS that say what was done, each once, in that order."""
+    """One way to read a reply; `kinds` are the words of KINDS that say what was done, each once, in that order.
+
+    `around` is the text before, between and behind the objects, without the thinking.
+    """
 
     value: Any
     kinds: tuple[str, ...]
+    around: str = ""
 
 
 def mended(text: str, schema: Mapping[str, Any] | None = None) -> Iterator[Mended]:
@@ -48,18 +52,22 @@ def mended(text: str, schema: Mapping[str, Any] | None = None) -> Iterator[Mende
     found = _objects(answer, schema)
     if not found:
         raise BadReply("not_json", "there is no JSON object in the answer")
-    kinds |= _around(answer, found)
+    around = _around(answer, found)
+    if _only_a_draft(around):
+        raise BadReply("truncated", "the answer ends where it begins anew")
+    outside = "\n".join(around)
+    kinds |= _kinds_around(outside)
     together = _together(found, kinds)
     several = {"several"} if len(found) > 1 else set()
     alone = (
         [] if _listed(answer, found) else [_Value(one.value, kinds | one.kinds | several) for one in reversed(found)]
     )
-    yield from (Mended(one.value, _sorted(one.kinds)) for one in alone or together)
+    yield from (Mended(one.value, _sorted(one.kinds), outside) for one in alone or together)
     for words in (False, True) if schema else ():
         for one in (*together, *alone):  # two items one after another are two; a second whole object is a correction
             value, more = fitted(one.value, schema or {}, words)
             if more:
-                yield Mended(value, _sorted(one.kinds | set(more)))
+                yield Mended(value, _sorted(one.kinds | set(more)), outside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +144,27 @@ def _first_bracket(text: str, start: int = 0) -> int:
     return found.start() if found else len(text)
 
 
-def _around(text: str, found: list["_Object"]) -> set[str]:
-    """What stands outside of the objects: fences, words, or stray marks."""
+def _around(text: str, found: list["_Object"]) -> list[str]:
+    """What stands before, between and behind the objects."""
     edges = [0, *(edge for one in found for edge in (one.start, one.end)), len(text)]
-    outside = "\n".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
+    return [text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _only_a_draft(around: list[str]) -> bool:
+    """Whether a fence opens behind the last object and nothing follows: it has a language, or words before it."""
+    *before, behind = around
+    fences = list(_FENCE.finditer(behind))
+    if len(fences) % 2 == 0 or behind[fences[-1].end() :].strip() or _in_fence("\n".join(before)):
+        return False
+    return any(map(str.isalnum, behind))
+
+
+def _in_fence(before: str) -> bool:
+    return len(_FENCE.findall(before)) % 2 == 1
+
+
+def _kinds_around(outside: str) -> set[str]:
+    """Fences, words, or stray marks."""
     bare = _FENCE.sub("", outside)
     kinds = {"fence"} if bare != outside else set()
     if any(map(str.isalnum, bare)):
@@ -251,6 +276,7 @@ _AFTER_COMMA = re.compile(
 _COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.{0,500}?\*/", re.S)
 _GOES_ON = re.compile(r"""\s*,\s*["'“][^"'“”{}\[\]]{0,60}["'”]\s*:""")  # one brace too many, in the middle of an object
 _SWALLOWED = re.compile(r"""["'”’]\s*:\s*["'“‘\[{\d-]""")  # a key within a string: some quote before it is missing
+_JOINED = re.compile(r"""["'”’]\s*\+\s*["'“‘]""")
 _SPACE = re.compile(r"\s*")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.S)
 _ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -288,7 +314,7 @@ class _Scan:
             if not self.open or self.fenced:
                 break
         if self.open:
-            self._unclosed()
+            self._unclosed(start)
         value = None if self.broken else _loaded("".join(self.parts), self.strings, self.bare)
         if value is None:
             return None
@@ -382,6 +408,8 @@ class _Scan:
         if end < 0:
             raise BadReply("truncated", "the answer ends inside a text")
         raw = self.text[self.place + 1 : end]
+        if not self.text[end + 1 :].strip() and (inner or not _is_sure(mark, raw, self.text[end])):
+            raise BadReply("truncated", "the answer ends at a quote that may stand inside a text")
         if mark != '"':
             self.kinds.add("quotes")
         if _CONTROL.search(raw):
@@ -390,6 +418,8 @@ class _Scan:
             self.kinds.add("syntax")
             if _SWALLOWED.search(raw):
                 self.broken = "a quote is missing in the answer"
+            if _JOINED.search(raw):
+                self.broken = "a text in the answer is put together of parts"
         self._apart()
         value = _said(raw)
         if "\\" in raw and mark == '"' and not _is_json(raw):
@@ -454,8 +484,16 @@ class _Scan:
         end = _SPACE.match(self.text, place).end()  # type: ignore[union-attr]  # matches anything
         return self.text[end : end + 1]
 
-    def _unclosed(self) -> None:
-        """Only brackets are missing: the object is whole if a fence shows that the model had ended, or no array is open."""
+    def _unclosed(self, start: int) -> None:
+        """Only brackets are missing: the object is whole if a fence shows that the model had ended, or no array is open.
+
+        A fence that opens, in a line of its own, shows no end: what it was to hold is the answer, and this was a draft.
+        """
+        line = self.text[self.text.rfind("\n", 0, self.place) + 1 : self.place]
+        if self.fenced and not line.strip() and not _in_fence(self.text[:start]):
+            if not _BEGINS.search(self.text, self.place):
+                raise BadReply("truncated", "the answer ends where it begins anew")
+            self.broken = "an object in the answer has no end"
         if self.last != "value" or ("[" in self.open and not self.fenced):
             raise BadReply("truncated", "the answer ends before its object does")
         self.kinds.add("unclosed")
@@ -483,6 +521,11 @@ def _string_end(text: str, start: int, key: bool) -> tuple[int, bool]:
         else:
             inner = True
     return -1, inner
+
+
+def _is_sure(opener: str, raw: str, closer: str) -> bool:
+    """Whether a quote closes the text although nothing follows: no apostrophe, and none that opens words inside."""
+    return closer not in "'’" and closer != {"“": "“"}.get(opener) and not raw[-1:].isspace()
 
 
 def _ends(text: str, place: int, key: bool) -> bool:

@@ -31,7 +31,6 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live: Live | None = None
-        self._note = ""
 
     def start(self, tally: Tally, passages: int, prices: Prices) -> None:
         self._tally, self._pace = tally, Pace(tally, passages, prices)
@@ -39,7 +38,8 @@ class Screen:
         self._live.start()
 
     def say(self, sentence: str) -> None:
-        self._note = sentence
+        """A line that stays, above the table."""
+        self._console.print(Text(sentence, style="cyan"))
 
     def stop(self) -> None:
         if self._live is not None:
@@ -58,8 +58,7 @@ class Screen:
             )
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(total=max(1, self._pace.passages), completed=tally.passages_done, width=40))
-        pace = self._pace.line()
-        return Group(table, bar, Text(self._note or pace, style="cyan"))
+        return Group(table, bar, Text(self._pace.line(), style="cyan"))
 
 
 class Lines:
@@ -77,7 +76,7 @@ class Lines:
         self._thread.start()
 
     def say(self, sentence: str) -> None:
-        self._console.print(sentence, highlight=False)
+        self._console.print(Text(sentence))
 
     def stop(self) -> None:
         self._done.set()

@@ -417,6 +417,14 @@ class Count:
             for reason, n in theirs.items():
                 mine[reason] = mine.get(reason, 0) + n
 
+    def spent(self, said: Said) -> None:
+        """One reply more, with its tokens and seconds."""
+        self.asked += 1
+        self.tokens_in += said.tokens_in
+        self.tokens_out += said.tokens_out
+        self.tokens_cached += said.tokens_cached
+        self.seconds += said.seconds
+
     def why(self) -> list[tuple[str, int]]:
         """All reasons, of units and children, the commonest first."""
         every = Counter(self.reasons) + Counter(self.drops)

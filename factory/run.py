@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import orjson
 import tomli_w
@@ -420,12 +421,12 @@ def _drive(work: Runner | Workers, shards: Shards, engine: Engine) -> None:
             await engine.close()
 
     with rare_collections():
-        _in_loop(main())
+        _alone(main())
 
 
 def _checked(engine: Checked) -> tuple[str, ...]:
     """What an engine says of itself before a new run writes anything."""
-    return _in_loop(_until_signal(engine.check()))
+    return _alone(_until_signal(engine.check()))
 
 
 async def _until_signal(work: Coroutine[Any, Any, T]) -> T:
@@ -453,13 +454,21 @@ async def _until_signal(work: Coroutine[Any, Any, T]) -> T:
                 loop.remove_signal_handler(number)
 
 
-def _in_loop(work: Coroutine[Any, Any, T]) -> T:
+def _alone(work: Coroutine[Any, Any, T]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return in_loop(work)
     with ThreadPoolExecutor(1) as thread:  # called from a notebook, whose loop is busy with us: ours runs in a thread
-        return thread.submit(asyncio.run, work).result()
+        return thread.submit(in_loop, work).result()
+
+
+def in_loop(work: Coroutine[Any, Any, T]) -> T:
+    """asyncio.run on uvloop, which spends an eighth of a millisecond less on each request to a server."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
 
 
 @contextmanager
@@ -569,7 +578,8 @@ def _prepare(job: Job, counted: dict[str, Any]) -> None:
 # What `resume` takes from the last start where nothing else is given: nothing but the folder is needed.
 _KEPT = (
     *("limit", "concurrency", "base_url", "api_key_env", "response_format", "timeout_seconds", "patience_seconds"),
-    *("engine_arguments", "price_in", "price_cached", "price_out", "currency", "decontaminate"),
+    *("engine_arguments", "price_in", "price_cached", "price_out", "currency", "max_rejects", "max_tokens", "max_cost"),
+    "decontaminate",
 )
 
 
@@ -579,9 +589,20 @@ def _as_before(store: Store, operation: Operation) -> Operation:
     values = asdict(operation)
     kept = {name: before[name] for name in _KEPT if name in before and values[name] == plain[name]}
     try:
-        return operation_from(values | kept)
+        whole = operation_from(values | kept)
     except WrongRequest as err:
         raise WrongRequest(f"{store.out / 'starts.jsonl'}: {err}") from err
+    if kept.get("base_url") and os.environ.get(whole.api_key_env) and not _here(whole.base_url):
+        raise WrongRequest(
+            f"the key in {whole.api_key_env} would go to {whole.base_url}, as a file in {store.out} says; if that is where it "
+            f"belongs, give BASE_URL={whole.base_url}"
+        )
+    return whole
+
+
+def _here(url: str) -> bool:
+    """Whether an address is this computer's own: what is sent there goes nowhere."""
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def last_prices(out: str | os.PathLike[str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from factory.store import Rows, Store, ordinal_of
 
 OPEN_SHARDS = 2  # one being worked off, one begun: more only cost memory
 LEAST_UNITS = 50  # of a stage before its share of rejects can stop a run
+LEAST_ANSWERED = 3  # units of a stage, of which an engine in order answers at least one
 
 Order = tuple[int, ...]
 
@@ -54,6 +55,10 @@ class Work:
             remembered=store.remembered(name),
             rounds=store.rounds(name),
         )
+
+    def superseded(self) -> list[Said]:
+        """Replies of an earlier round, which made rejects that were asked for again: they stay on record and are paid."""
+        return [self.remembered[key] for key in sorted(self.remembered.keys() - self.replies.keys())]
 
 
 @dataclass
@@ -102,8 +107,13 @@ class Limits:
 
 
 def watch(tally: Tally, limits: Limits) -> None:
-    """Stopped where a stage rejects more than its share, or the tokens or the money are used up."""
+    """Stopped where a stage rejects more than its share, the engine answers nobody, or tokens or money are used up."""
     for stage, count in tally.counts.items():
+        if count.inputs >= LEAST_ANSWERED and count.reasons.get("engine_error", 0) == count.inputs:
+            raise Stopped(
+                f"the engine answered none of the first {count.inputs} units of stage {stage!r}; look at it (make doctor), then "
+                "run the same command again"
+            )
         if count.inputs >= LEAST_UNITS and count.rejected > limits.max_rejects * count.inputs:
             reason = max(count.reasons, key=lambda r: count.reasons[r])
             raise Stopped(
@@ -164,8 +174,7 @@ class Runner:
                     work.journal.close()
 
     async def _loop(self, shards: Iterator[Work], sync: asyncio.Task[None]) -> None:
-        """Until the last unit has ended, or one has failed. A unit that ends makes room for the next by itself: to wait for
-        any of hundreds at every reply would cost more than all else that is done with it."""
+        """Until the last unit has ended, or one has failed."""
         self._shards: Iterator[Work] | None = shards
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         sync.add_done_callback(self._ended)
@@ -173,7 +182,7 @@ class Runner:
         await self._end
 
     def _fill(self) -> None:
-        """As many units in work as there may be, taken from as many shards as there may be open."""
+        """As many lines of units as there may be, taken from as many shards as there may be open."""
         while self._shards and len(self._open) < OPEN_SHARDS and len(self._heap) < self.concurrency:
             opened = next(self._shards, None)
             if opened is None:
@@ -181,10 +190,23 @@ class Runner:
             else:
                 self._begin(opened)
         while self._heap and len(self._tasks) < self.concurrency:
-            *_, work, step, row, order = heapq.heappop(self._heap)
-            self._spawn(self._unit(work, step, row, order))
+            self._spawn(self._line(*self._next()))
         if not self._tasks:
             self._end.set_result(None)
+
+    def _next(self) -> tuple[Work, Step, Any, Order]:
+        *_, work, step, row, order = heapq.heappop(self._heap)
+        return work, step, row, order
+
+    async def _line(self, work: Work, step: Step, row: Any, order: Order) -> None:
+        """One unit after the other. The next one asks before the loop turns to other replies: a burst of them would
+        otherwise all be read before the engine is given anything new to do."""
+        while True:
+            await self._unit(work, step, row, order)
+            if not self._heap:
+                return
+            work, step, row, order = self._next()
+            self._fill()
 
     def _spawn(self, unit: Any) -> None:
         task = asyncio.create_task(unit)
@@ -193,7 +215,8 @@ class Runner:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        failed = None if task.cancelled() else task.exception()  # looked at in any case, or asyncio complains of it
+        # Looked at in any case, or asyncio complains of it. Nobody but `run` cancels a unit, so one that was is lost.
+        failed = Stopped("a unit was cancelled from outside") if task.cancelled() else task.exception()
         if self._ending or self._end.done():
             return
         try:
@@ -290,12 +313,8 @@ class Runner:
                 one.remembered += 1
         work.replies[name] = ((*order, request.round, request.repair), said)
         for one in counts:
-            one.asked += 1
+            one.spent(said)
             one.repairs += request.repair > 0
-            one.tokens_in += said.tokens_in
-            one.tokens_out += said.tokens_out
-            one.tokens_cached += said.tokens_cached
-            one.seconds += said.seconds
         return reply
 
     def _settle(
@@ -335,6 +354,9 @@ class Runner:
 
     async def _finish(self, work: Work) -> None:
         """Write the shard in a thread: encoding and flushing are done beside the loop, not in it."""
+        for said in work.superseded():
+            for one in (work.counts[said.stage], self.tally.counts[said.stage]):
+                one.spent(said)
         writing = asyncio.get_running_loop().run_in_executor(None, self._commit, work)
         self._writing.add(writing)
         await asyncio.shield(writing)  # an interrupt lets a shard that is being written get finished
@@ -350,14 +372,12 @@ class Runner:
         thrown = [r for _, r in sorted(work.rejects, key=lambda r: r[0])]
         tables["rejects"] = Rows(Reject, thrown, [""] * len(thrown))
         used = [said for _, said in sorted(work.replies.values(), key=lambda r: r[0])]
-        # Replies of an earlier round made rejects that were asked for again: they stay on record.
-        superseded = [work.remembered[k] for k in sorted(work.remembered.keys() - work.replies.keys())]
         if work.journal:
             work.journal.sync()
         self.store.commit(
             work.name,
             tables,
-            [*used, *superseded],
+            [*used, *work.superseded()],
             work.counts,
             first=work.passages[0].index,
             passages=len(work.passages),

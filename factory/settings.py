@@ -4,6 +4,7 @@
 `Operation` may differ at every start and is logged there.
 """
 
+import json
 import re
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
@@ -11,13 +12,18 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
+import orjson
+
 from factory.errors import WrongRequest
 
 ENGINES = ("rehearsal", "vllm", "openai", "transformers")
 PRESETS = ("default", "paper")
 LABELLERS = ("asked", "logprobs")
 FORMATS = ("auto", "json_schema", "json_object", "text")
-_SECRET = re.compile(r"key|token$|secret|password|passwd|authorization|credential", re.I)
+_SECRET = re.compile(r"key|token$|secret|password|passwd|^auth|credential", re.I)
+_KEY = re.compile(
+    r"\b(?:sk|gsk|hf|xai|nvapi|pplx|ghp)[-_][A-Za-z0-9_-]{12,}|\bBearer\s+\S", re.I
+)  # as providers make them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +109,8 @@ def _checked(content: Content) -> Content:
     _one_of("PRESET", content.preset, PRESETS)
     _one_of("LABELLER", content.labeller, LABELLERS)
     _no_secrets("extra_body", content.extra_body)
+    _no_secrets("MODEL", content.model)
+    _plain_data("extra_body", content.extra_body)
     for name in ("extra_body",) if content.extra_body and content.engine != "openai" else ():
         raise WrongRequest(f"{name} goes to a server; leave it out, or say ENGINE=openai")
     for name in ("dtype", "quantization") if content.engine in ("rehearsal", "openai") else ():
@@ -147,7 +155,9 @@ def operation_from(values: dict[str, Any]) -> Operation:
     _one_of("response_format", operation.response_format, FORMATS)
     _within("timeout_seconds", operation.timeout_seconds, 0.1, 86_400.0)
     _within("patience_seconds", operation.patience_seconds, 0.1, 86_400.0)
-    _no_secrets("engine_arguments", operation.engine_arguments)
+    for name in ("engine_arguments", "base_url", "api_key_env"):
+        _no_secrets(name, getattr(operation, name))
+    _plain_data("engine_arguments", operation.engine_arguments)
     _check_url(operation.base_url)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", operation.api_key_env):
         raise WrongRequest("api_key_env is the name of an environment variable, such as OPENAI_API_KEY, not the key")
@@ -156,16 +166,34 @@ def operation_from(values: dict[str, Any]) -> Operation:
     return operation
 
 
-def _no_secrets(name: str, values: dict[str, Any]) -> None:
+def _no_secrets(name: str, value: Any) -> None:
     """Settings are written down; a key among them would be too."""
-    for inner, value in values.items():
-        if _SECRET.search(str(inner)):
-            raise WrongRequest(
-                f"{name}.{inner} looks like a key, and settings are written into the run's folder; keys come from the "
-                "environment alone (api_key_env names the variable)"
-            )
-        if isinstance(value, dict):
-            _no_secrets(f"{name}.{inner}", value)
+    if isinstance(value, dict):
+        for inner, one in value.items():
+            if _SECRET.search(str(inner)):
+                raise _secret(f"{name}.{inner}")
+            _no_secrets(f"{name}.{inner}", one)
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            _no_secrets(f"{name}.{number}", one)
+    elif isinstance(value, str) and _KEY.search(value):
+        raise _secret(name)
+
+
+def _secret(name: str) -> WrongRequest:
+    return WrongRequest(
+        f"{name} looks like a key, and settings are written into the run's folder; keys come from the environment alone "
+        "(api_key_env names the variable)"
+    )
+
+
+def _plain_data(name: str, values: dict[str, Any]) -> None:
+    """What can be sent and written down as JSON and comes back the same."""
+    try:
+        orjson.dumps(values)
+        json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as err:
+        raise WrongRequest(f"{name} holds what is no plain JSON ({err}); change it in the configuration") from err
 
 
 def _check_url(url: str) -> None:

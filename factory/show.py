@@ -45,11 +45,12 @@ def summary(result: Result) -> Iterator[RenderableType]:
         why = Counter[str]()
         for count in result.tally.counts.values():
             why.update(dict(count.why()))
-        yield Text(
-            f"No row came of it: {_counted(why) or 'nothing was made'}. Actors must stand in the text by name or role; a story "
-            "told by 'I' alone has none.",
-            style="bold red",
-        )
+        shapeless = {"not_json", "schema", "truncated", "refusal", "repetition", "engine_error", "bad_request"}
+        if why and why.most_common(1)[0][0] in shapeless:
+            cure = f"The model does not answer in the form that it is asked for: look at make rejects OUT={result.out}"
+        else:
+            cure = "Actors must stand in the text by name or role; a story told by 'I' alone has none."
+        yield Text(f"There is no row: {_counted(why) or 'nothing was made'}. {cure}", style="bold red")
         return
     yield Rule("five rows", style="dim", align="left")
     for row in five:
@@ -116,7 +117,7 @@ def spent(counts: Mapping[str, Count], prices: Prices, asked: str = "replies") -
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("stage", no_wrap=True)
     for name in (columns := [n for n in shown if not absent.get(n)]):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(Text(name), justify="right", no_wrap=True)
     for stage, count in counts.items():
         table.add_row(stage, *(shown[n](count) for n in columns))
     table.add_row("all", *(shown[n](total) for n in columns), style="bold")

@@ -197,7 +197,7 @@ def main() -> None:
     task = orjson.loads(line)
     store = Store(Path(task["out"]))
     with run.rare_collections(), contextlib.suppress(asyncio.CancelledError, BrokenPipeError):
-        asyncio.run(_work(run.worker_runner(store, task), store, asked, said))
+        run.in_loop(_work(run.worker_runner(store, task), store, asked, said))
 
 
 def _die_with_parent() -> None:

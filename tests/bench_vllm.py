@@ -68,7 +68,7 @@ class Clocked:
 
 
 async def through_pipeline(engine: Clocked, source: Path, records: int, folder: Path, flight: int) -> None:
-    content, store = Content(actors=2), Store(folder)
+    content, store = Content(actors=1), Store(folder)
     for path in (store.shards, store.journals):
         path.mkdir(parents=True)
     steps = pipeline(content).wanted(TARGETS)
@@ -105,7 +105,8 @@ async def all_at_once(engine: Clocked, requests: list[Request]) -> None:
 
 
 async def bench(given: argparse.Namespace, folder: Path) -> None:
-    model = given.model or str(tiny.make(folder / "model", shape="0.4b"))
+    size: dict[str, Any] = {"shape": "0.4b"} if given.shape == "0.4b" else {"hidden": 512, "layers": 8}
+    model = given.model or str(tiny.make(folder / "model", **size))
     arguments: dict[str, Any] = {"max_num_seqs": given.seqs, "max_model_len": 4096, "enforce_eager": True}
     arguments |= {
         "gpu_memory_utilization": given.memory,
@@ -141,12 +142,15 @@ async def bench(given: argparse.Namespace, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="", help="folder or hub id instead of the random model")
+    parser.add_argument("--shape", choices=["0.4b", "small"], default="0.4b", help="of the random model")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--records", type=int, default=12)
-    parser.add_argument("--tokens", type=int, default=24, help="of each reply")
+    parser.add_argument(
+        "--records", type=int, default=16, help="passages; as many as sequences, or vLLM has too little to do"
+    )
+    parser.add_argument("--tokens", type=int, default=16, help="of each reply")
     parser.add_argument("--memory", type=float, default=0.6, help="share of the memory that vLLM may take")
-    parser.add_argument("--seqs", type=int, default=32, help="sequences that vLLM works on at a time")
-    parser.add_argument("--flight", type=int, default=128, help="requests in flight")
+    parser.add_argument("--seqs", type=int, default=8, help="sequences that vLLM works on at a time")
+    parser.add_argument("--flight", type=int, default=64, help="requests in flight")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         asyncio.run(bench(given, Path(name)))

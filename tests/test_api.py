@@ -166,7 +166,7 @@ def test_resume_goes_on_to_the_same_dataset(corpus: Path, tmp_path: Path) -> Non
     whole = factory.synth(corpus, tmp_path / "whole", engine=Own())
     with pytest.raises(FactoryError, match="MAX_TOKENS"):
         factory.synth(corpus, tmp_path / "part", engine=Own(), max_tokens=4000, concurrency=1)
-    part = factory.resume(tmp_path / "part", engine=Own())
+    part = factory.resume(tmp_path / "part", engine=Own(), max_tokens=10**9)
     for view in VIEWS:
         assert part.dataset(view).equals(whole.dataset(view))
 
@@ -313,7 +313,7 @@ def test_a_run_with_a_stage_of_ones_own_can_be_seen_and_resumed(corpus: Path, te
         )
     for path in templates.glob("*.md"):
         path.unlink()
-    run = factory.resume(tmp_path / "run", engine=Own(), pipeline=line)
+    run = factory.resume(tmp_path / "run", engine=Own(), pipeline=line, max_tokens=10**9)
     assert len(run.table("titles")) == len(run.table("actors"))
 
 

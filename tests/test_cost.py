@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from rich.console import Console, RenderableType
 
@@ -266,3 +267,16 @@ def test_a_limit_of_money_without_prices_is_refused(
     assert code == 2
     assert "give PRICE_IN and PRICE_OUT" in err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_round_before_is_still_paid_for(tales: Callable[..., Path], tmp_path: Path) -> None:
+    """Replies that made rejects and were asked for again stay in the accounts: the tokens are those of all replies."""
+    out = tmp_path / "run"
+    run.synth(tales(4), out=out, operation=Operation(faults="malformed=0.8", max_rejects=1.0))
+    before = sum(count.asked for count in run.synth(tales(4), out=out).tally.counts.values())
+    _, _, result = run.retry(out)
+    store = Store(out)
+    table = pa.concat_tables([store.table(name, "replies") for name in store.names()])
+    counts = result.tally.counts.values()
+    assert sum(count.asked for count in counts) == table.num_rows > before
+    assert sum(count.tokens_in for count in counts) == sum(table["tokens_in"].to_pylist())

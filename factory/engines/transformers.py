@@ -18,7 +18,7 @@ from factory.engines import local
 from factory.errors import EngineFault, FactoryError, Stopped, Transient
 from factory.requests import Finish, Identity, Reply, Request
 
-EXTRA = "run it through make (which installs it), or pip install 'emotion-factory[transformers]'"
+EXTRA = "run it through make (which installs it), or in the project's folder pip install '.[transformers]'"
 COMPANY_SECONDS = 0.02  # a request waits so long for others to share its batch
 _PACKAGES = ("torch", "transformers", "llguidance")
 
@@ -117,7 +117,9 @@ class Transformers:
     def _load(self) -> "_Loaded":
         import torch
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # the run has a display of its own
         self._model.check()
         self.say(f"loading {self._model.name} into transformers")
         began = time.monotonic()

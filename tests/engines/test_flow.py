@@ -364,7 +364,74 @@ def test_an_answer_of_any_kind_is_a_sign_of_life(sign: FactoryError) -> None:
         raise Transient("503")
 
     flow = Flow(Playing(does), most=4, fixed=True, patience_seconds=0.2)
-    assert "Unreachable" not in kinds(many(flow, 60))
+    assert "Unreachable" not in kinds(many(flow, 30))
+
+
+@pytest.mark.parametrize("asked_seconds", [None, 0.0, 0.05])
+def test_a_server_that_only_asks_for_patience_is_unreachable_in_the_end(asked_seconds: float | None) -> None:
+    """However long it wants to be left alone: all who wait hear of it within the bound, nobody is rejected, and the
+    server is not stormed meanwhile."""
+
+    async def does(number: int) -> None:
+        await asyncio.sleep(0.001)
+        raise Busy("http://h/v1 asks for fewer requests (slow down)", asked_seconds)
+
+    engine = Playing(does)
+    flow = Flow(engine, most=8, patience_seconds=0.1, busy_seconds=0.8)
+    retrying = Retrying(flow, wait_seconds=0.001, busy_tries=2)
+
+    async def main() -> list[Reply | BaseException]:
+        jobs = (retrying.complete(REQUEST) for _ in range(20))
+        return await asyncio.gather(*jobs, return_exceptions=True)
+
+    began = time.monotonic()
+    found = asyncio.run(asyncio.wait_for(main(), 20))
+    assert 0.8 <= time.monotonic() - began < 2.5
+    assert kinds(found) == {"Unreachable"}
+    assert str(found[0]) == (
+        "toy has asked for fewer requests for 0.8 s and answered none "
+        "(http://h/v1 asks for fewer requests (slow down)); run the same command when it has room again"
+    )
+    assert engine.asked < 60
+
+
+def test_a_server_that_wants_a_long_rest_is_asked_once_more_at_the_end() -> None:
+    """A Retry-After beyond the bound does not stretch it."""
+
+    async def does(number: int) -> None:
+        raise Busy("429", 60.0)
+
+    engine = Playing(does)
+    began = time.monotonic()
+    assert kinds(many(Flow(engine, most=1, patience_seconds=0.1, busy_seconds=0.5), 5)) == {"Busy", "Unreachable"}
+    assert 0.5 <= time.monotonic() - began < 2
+    assert engine.asked == 2
+
+
+def test_a_reply_between_requests_for_patience_begins_a_new_row() -> None:
+    """A server that answers now and then is there, however long it takes in all."""
+
+    async def does(number: int) -> None:
+        if number % 3:
+            raise Busy("429", 0.1)
+
+    began = time.monotonic()
+    found = many(Flow(Playing(does), most=1, busy_seconds=0.5), 10)
+    assert time.monotonic() - began > 0.5
+    assert kinds(found) == {"Busy", "Reply"}
+
+
+def test_a_row_of_requests_for_patience_is_said_once() -> None:
+    """With the first wait in it that somebody would notice; the next row is said again."""
+    said: list[str] = []
+
+    async def does(number: int) -> None:
+        if number in (1, 2, 3, 5):
+            raise Busy("429", 1.1 if number > 1 else 0.1)
+
+    flow = Flow(Playing(does), most=1, say=said.append)
+    many(flow, 5)
+    assert said == ["the server asks for fewer requests; waiting 1 s"] * 2
 
 
 def test_what_ends_the_run_goes_through() -> None:

@@ -199,6 +199,8 @@ def test_the_reply_is_what_was_said_and_not_what_was_thought(message: dict[str, 
         ({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": None}, (9, 2, 0)),
         ({"prompt_tokens": 9, "completion_tokens": 2, "prompt_cache_hit_tokens": 4}, (9, 2, 4)),
         ({"prompt_tokens": 9, "completion_tokens": 2, "num_cached_tokens": 99}, (9, 2, 9)),
+        ({"prompt_tokens": 1000.0, "completion_tokens": 2.0}, (1000, 2, 0)),
+        ({"prompt_tokens": 9.5, "completion_tokens": float("nan")}, (0, 0, 0)),
         ({"prompt_tokens": "9", "completion_tokens": -2}, (0, 0, 0)),
         ({"prompt_tokens": True, "completion_tokens": 10**30}, (0, 0, 0)),
         (None, (0, 0, 0)),
@@ -209,6 +211,14 @@ def test_tokens_are_counted_as_the_server_counts_them(usage: Any, tokens: tuple[
     """What it does not say, or says wrongly, is 0."""
     reply = read(200, completion("x") | {"usage": usage})
     assert (reply.tokens_in, reply.tokens_out, reply.tokens_cached) == tokens
+
+
+def test_a_reply_without_end_is_cut_and_read_as_cut_off() -> None:
+    """Over 400,000 characters nobody looks at the rest; up to there a reply stays whole."""
+    reply = read(200, completion("a" * 400_001))
+    assert (len(reply.text), reply.finish) == (200_001, "length")
+    whole = read(200, completion("a" * 400_000))
+    assert (len(whole.text), whole.finish) == (400_000, "stop")
 
 
 @pytest.mark.parametrize(
@@ -260,12 +270,13 @@ def test_an_error_inside_a_200_is_taken_by_its_code(code: Any, kind: type[Factor
         (401, "no", Stopped, "the key in OPENAI_API_KEY was refused"),
         (403, "no", Stopped, "the key in OPENAI_API_KEY was refused"),
         (403, "your input was flagged by moderation", Refused, "content_filter"),
-        (404, "no such model", Stopped, "MODEL or BASE_URL"),
+        (404, "no such model", Stopped, "correct MODEL, or BASE_URL"),
         (302, "", Stopped, "BASE_URL"),
         (400, "This model's maximum context length is 4096 tokens", Refused, "context_too_long"),
         (400, "prompt is too long: 9 tokens > 8 maximum", Refused, "context_too_long"),
         (400, "the request exceeds the available context size", Refused, "context_too_long"),
         (413, "Request too large for model", Refused, "context_too_long"),
+        (429, "Request too large for m on tokens per min: Limit 9, Requested 12", Refused, "context_too_long"),
         (422, "Too many tokens in the prompt", Refused, "context_too_long"),
         (400, {"message": "x", "code": "context_length_exceeded"}, Refused, "context_too_long"),
         (400, {"message": "x", "code": "content_filter"}, Refused, "content_filter"),
@@ -341,6 +352,19 @@ def test_log_probabilities_are_read_and_tokens_of_one_word_added_up() -> None:
     found = top(joy, (" joy", math.log(0.5)), ("Ġfear", math.log(0.125)), ("▁x", -1.0), chosen=joy)
     reply = read(200, found, words=("joy", "fear", "love"))
     assert orjson.loads(reply.text) == pytest.approx({"joy": math.log(0.75), "fear": math.log(0.125)})
+
+
+def test_the_chosen_token_counts_once_though_its_number_differs() -> None:
+    """A server may round the chosen token's number otherwise than the same token's in the list: the likelier is taken."""
+    found = top(("joy", -0.7), (" joy", -3.0), chosen=("joy", -0.70001))
+    both = math.log(math.exp(-0.7) + math.exp(-3.0))
+    assert orjson.loads(read(200, found, words=("joy",)).text) == pytest.approx({"joy": both}, abs=1e-9)
+
+
+def test_a_truth_value_is_no_log_probability() -> None:
+    """false would be taken for 0, a certainty."""
+    found = top(("joy", -0.5), ("fear", False))
+    assert orjson.loads(read(200, found, words=("joy", "fear")).text) == {"joy": -0.5}
 
 
 def test_impossible_log_probabilities_are_left_out() -> None:
@@ -438,7 +462,7 @@ def test_a_redirect_is_not_followed() -> None:
 
 
 def test_a_body_without_end_is_not_listened_to() -> None:
-    """Over 16 MiB is a fault, whether its length is said or not."""
+    """Over 8 MiB is a fault, whether its length is said or not."""
 
     def flood(length: bool) -> Handler:
         async def answer(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
@@ -453,7 +477,7 @@ def test_a_body_without_end_is_not_listened_to() -> None:
         return answer
 
     for length in (True, False):
-        with Local(flood(length)) as server, pytest.raises(Transient, match="16 MiB"):
+        with Local(flood(length)) as server, pytest.raises(Transient, match="8 MiB"):
             completed(server.url)
 
 
@@ -465,7 +489,7 @@ def packed(data: bytes, encoding: str = "gzip") -> Handler:
 
 
 def test_a_packed_answer_is_unpacked_to_a_bounded_size() -> None:
-    """A server that packs unasked is understood; a bomb of a gigabyte costs 16 MiB."""
+    """A server that packs unasked is understood; a bomb of a gigabyte costs 8 MiB."""
     whole = orjson.dumps(completion("packed"))
     with Local(packed(gzip.compress(whole))) as server:
         assert completed(server.url).text == "packed"
@@ -549,6 +573,14 @@ def test_a_reply_that_repeats_the_key_is_kept_without_it() -> None:
     assert read(200, completion(f"my key is {KEY}!")).text == "my key is [key]!"
 
 
+@pytest.mark.parametrize(("key", "text"), [("k3y-8abc", "my key is [key]!"), ("seven77", "my key is seven77!")])
+def test_keys_of_eight_characters_are_taken_out_of_replies(key: str, text: str) -> None:
+    """Shorter ones are words that would be cut up."""
+    data = orjson.dumps(completion(f"my key is {key}!"))
+    short = Server(model="m", base_url="http://h/v1", api_key=key)
+    assert wire.reply(Answer(200, {}, "application/json", data), short).text == text
+
+
 def test_words_of_a_server_are_one_short_line() -> None:
     """No control characters, no more than 300 characters."""
     error = fault(400, {"error": {"message": "a\x00b\nc\x1b[31m\u202e\u2028" + "d" * 5000}})
@@ -594,6 +626,14 @@ def test_a_good_server_is_found_out_with_one_request() -> None:
     assert said == (
         f"{server.url} answers as m; replies are held to JSON schemas (json_schema); seed, temperature and top_p are taken"
     )
+
+
+def test_a_server_that_counts_no_tokens_is_named() -> None:
+    """Nothing that is counted in tokens can be held to a limit there."""
+    answer = completion('{"word": "morvenquill"}')
+    _, (said,), _ = checked(says(200, {name: value for name, value in answer.items() if name != "usage"}))
+    assert said.endswith("; it counts no tokens, so costs and MAX_TOKENS cannot be watched")
+    assert "counts no tokens" not in checked(good)[1][0]
 
 
 def test_a_schema_loses_its_bounds_and_nothing_else() -> None:
@@ -711,7 +751,7 @@ def test_a_format_that_was_set_is_only_verified() -> None:
     ("answer", "words"),
     [
         (says(401, {"error": "no"}), "the key in OPENAI_API_KEY was refused"),
-        (says(404, {"error": "no"}), "MODEL or BASE_URL"),
+        (says(404, {"error": "no"}), "correct MODEL, or BASE_URL"),
         (says(400, {"error": "no"}), "refuses even a small request"),
         (says(402, {"error": "no"}), "payment"),
         (says(400, {"error": "maximum context length is 8 tokens"}), "context_too_long"),
@@ -733,7 +773,7 @@ def test_nobody_there_is_unreachable_within_patience() -> None:
     """With the address and the cure."""
     with Local() as server:
         url = server.url
-    with pytest.raises(Unreachable, match="start the server, or mend BASE_URL"):
+    with pytest.raises(Unreachable, match="start the server, or correct BASE_URL"):
         asyncio.run(engine(url, patience_seconds=0.3).check())
 
 

@@ -84,7 +84,7 @@ def test_a_started_run_looks_when_it_first_has_to_ask(tales: Callable[..., Path]
     with pytest.raises(Stopped):
         run.synth(corpus, out=out, operation=Operation(max_tokens=4000, concurrency=1))
     server = Server()
-    run.resume(out, engine=Ready(server, server, told.say), watcher=told)
+    run.resume(out, operation=Operation(max_tokens=10**9), engine=Ready(server, server, told.say), watcher=told)
     assert server.checks == 1 and told.said.count("the server answers") == 1
 
 
@@ -95,5 +95,5 @@ def test_a_look_that_fails_at_a_resume_keeps_what_is_there(tales: Callable[..., 
         run.synth(corpus, out=out, operation=Operation(max_tokens=4000, concurrency=1))
     dead = Server(fault=Unreachable("nobody there"))
     with pytest.raises(Stopped, match="nobody there"):
-        run.resume(out, engine=Ready(dead, dead))
-    assert run.resume(out).did
+        run.resume(out, operation=Operation(max_tokens=10**9), engine=Ready(dead, dead))
+    assert run.resume(out, operation=Operation(max_tokens=10**9)).did

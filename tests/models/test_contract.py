@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import multiprocessing
 import time
 import urllib.request
 from collections.abc import Callable
@@ -245,10 +246,11 @@ def test_a_closed_engine_leaves_nothing_and_can_be_used_again(
     one = asked["labels"][0] if name == "rehearsal" else asking("Say it.", only("it"))
     before = engine.identity
     assert ask([one])[0].finish == "stop"
+    children = multiprocessing.active_children() if name == "vllm" else []
+    cores = [psutil.Process(child.pid) for child in children if "EngineCore" in child.name]
+    processes = [one for core in cores for one in (core, *core.children(recursive=True))]
+    assert bool(processes) is (name == "vllm")
     loop.run(engine.close())
-    if name == "vllm":
-        left = [child for child in psutil.Process().children(recursive=True) if "vllm" in child.name().lower()]
-        served = [child for child in left if "api_server" in " ".join(child.parent().cmdline())]  # type: ignore[union-attr]
-        assert [child.name() for child in left if child not in served] == []
+    assert psutil.wait_procs(processes, timeout=5)[1] == []
     assert ask([one])[0].finish == "stop"
     assert engine.identity == before

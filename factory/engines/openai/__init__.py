@@ -152,7 +152,7 @@ class OpenAI:
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The body, at most 16 MiB of it: a server that sends more is not listened to."""
+    """The body, at most 8 MiB of it: a server that sends more is not listened to."""
     length = response.content_length
     if length is not None and length <= wire.MOST_BYTES:
         return await response.read()

@@ -74,6 +74,8 @@ class Probe:
         findings, reply = await self._settled(first)
         held = findings.response_format != "json_schema" or await self._held(findings, reply)
         said = _named(self.server, findings, self.mode, held)
+        if not (reply.tokens_in or reply.tokens_out):
+            said += "; it counts no tokens, so costs and MAX_TOKENS cannot be watched"
         if self.reads:
             await self._logprobs(findings)
             said += "; log-probabilities come"
@@ -211,7 +213,7 @@ class Probe:
     def _unreachable(self, fault: FactoryError | None) -> Unreachable:
         where, why = self.server.base_url, f" ({fault})" if fault else ""
         if isinstance(fault, Down):
-            return Unreachable(f"nobody answers at {where}{why}; start the server, or mend BASE_URL")
+            return Unreachable(f"{fault}; start the server, or correct BASE_URL or the network")
         return Unreachable(
             f"{where} gave no good answer to a first small request{why}; look at the server and try again"
         )

@@ -15,6 +15,7 @@ LONGEST_WAIT_SECONDS = 120.0  # of a Retry-After; a server that wants more is as
 _SHOWN = 300  # characters of a server's message
 _SECRET = re.compile(r"\bsk-\S+|\bBearer\s+\S+", re.I)
 _SHORTEST_KEY = 4  # characters; nobody guards less, and words would be cut up by it
+_SHORTEST_IN_REPLIES = 8  # where the text is data, so a word must not be taken for a key
 
 _CONTEXT = re.compile(
     r"context.?(?:length|window|size)|maximum context|max_model_len|too many (?:input |prompt )?tokens"
@@ -28,6 +29,7 @@ _CONTENT = re.compile(
     re.I,
 )
 _UNPAID = re.compile(r"insufficient.{0,2}(?:quota|balance|credit|fund)|billing.{0,2}(?:hard|limit|not.active)", re.I)
+_NEVER = re.compile(r"request too large", re.I)  # OpenAI's 429 for one request that is over the limit by itself
 _BUSY = re.compile(r"rate.?limit|too_many_requests", re.I)
 
 
@@ -50,7 +52,8 @@ class Server:
 
     def without_key(self, text: str) -> str:
         """A reply as it came, but for the key, should a server put it there."""
-        return text.replace(self.api_key, "[key]") if len(self.api_key) >= 12 and self.api_key in text else text
+        key = self.api_key
+        return text.replace(key, "[key]") if len(key) >= _SHORTEST_IN_REPLIES and key in text else text
 
     def quoted(self, text: str) -> str:
         """Words of a server for a person: one line, no control characters, no key, at most 300 characters."""
@@ -118,11 +121,14 @@ def fault(server: Server, status: int, headers: Mapping[str, str], body: Any, no
             f"{where} asks for payment before it answers{because}; see to the account of the key in "
             f"{server.api_key_env}, or choose another server"
         )
+    if status == 429 and _NEVER.search(said.message):
+        return Refused("context_too_long", told)
     if status == 429:
         return Busy(f"{where} asks for fewer requests{because}", retry_after(headers, now))
     if status == 404:
         return Stopped(
-            f"{where} does not know the model {server.model!r} or the path /chat/completions{because}; mend MODEL or BASE_URL"
+            f"{where} does not know the model {server.model!r} or the path /chat/completions{because}; correct MODEL, "
+            "or BASE_URL (most end in /v1)"
         )
     if 300 <= status < 400:
         return Stopped(

@@ -18,7 +18,8 @@ from factory.errors import Refused, Transient, WrongRequest
 from factory.requests import Finish, Reply, Request
 
 RESERVED = ("model", "messages", "stream")
-MOST_BYTES = 16 * 2**20  # of an answer; a reply of a thousand tokens has some four thousand
+MOST_BYTES = 8 * 2**20  # of an answer; a reply of a thousand tokens has some four thousand
+MOST_CHARACTERS, _KEPT = 400_000, 200_001  # of a reply; what is left of a longer one, more than is ever mended
 _LIKELIEST = 20  # log-probabilities asked for; the most that OpenAI and vLLM give
 
 _FINISHES: dict[str, Finish] = {
@@ -139,6 +140,8 @@ def reply(answer: Answer, server: Server, read: tuple[str, ...] = (), seconds: f
     else:
         text, refusal = _text(choice, server)
         finish = "filtered" if refusal else finish
+        if len(text) > MOST_CHARACTERS:
+            text, finish = text[:_KEPT], "length"
     tokens_in, tokens_out, tokens_cached = _usage(found.get("usage"))
     return Reply(
         text=text,
@@ -168,7 +171,7 @@ def _parsed(answer: Answer) -> Any:
 
 
 def _unpacked(answer: Answer) -> bytes:
-    """Packed although it was asked not to be: unpacked to at most 16 MiB; what is longer or otherwise packed is nothing."""
+    """Packed although it was asked not to be: unpacked to at most 8 MiB; what is longer or otherwise packed is nothing."""
     kind = answer.headers["Content-Encoding"].lower()
     if kind not in ("gzip", "x-gzip", "deflate"):
         return b""
@@ -218,15 +221,18 @@ def _usage(usage: Any) -> tuple[int, int, int]:
 
 
 def _count(value: Any) -> int:
-    return value if type(value) is int and 0 <= value < 2**40 else 0
+    """A whole number, 0 for anything else; 1000.0 is one."""
+    good = type(value) in (int, float) and 0 <= value < 2**40 and value == int(value)
+    return int(value) if good else 0
 
 
 def _read(choice: dict[str, Any], words: tuple[str, ...]) -> str:
     """Log-probabilities of the words as the next token; tokens that stand for one word are added up."""
-    found: dict[str, set[tuple[str, float]]] = {}
+    found: dict[str, dict[str, float]] = {}
     for token, logprob in _likeliest(choice.get("logprobs")):
-        found.setdefault(token.lstrip(" ▁Ġ"), set()).add((token, logprob))
-    return orjson.dumps({w: _sum([p for _, p in found[w]]) for w in words if w in found}).decode()
+        spelt = found.setdefault(token.lstrip(" ▁Ġ"), {})
+        spelt[token] = max(logprob, spelt.get(token, logprob))  # the chosen one comes twice, at times rounded
+    return orjson.dumps({w: _sum([*found[w].values()]) for w in words if w in found}).decode()
 
 
 def _likeliest(logprobs: Any) -> list[tuple[str, float]]:
@@ -239,7 +245,9 @@ def _likeliest(logprobs: Any) -> list[tuple[str, float]]:
     for entry in entries:
         token, logprob = (entry.get("token"), entry.get("logprob")) if isinstance(entry, dict) else (None, None)
         # vLLM writes -9999 for a token that cannot come; JSON's loose infinities are left out with it.
-        if isinstance(token, str) and isinstance(logprob, int | float) and -1000 < logprob <= 1e-3:
+        if not isinstance(token, str) or not isinstance(logprob, int | float) or isinstance(logprob, bool):
+            continue
+        if -1000 < logprob <= 1e-3:
             good.append((token, float(logprob)))
     if not good:
         raise Refused("no_logprobs", "the server gave no log-probabilities")

@@ -1,0 +1,32 @@
+"""Facts about models in a folder that need no model: what names them."""
+
+from pathlib import Path
+
+import pytest
+
+from factory.engines.local import fingerprint
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(bytes(range(256)) * 2**16)  # 16 MiB
+    return tmp_path
+
+
+def test_weights_that_were_trained_on_have_another_name(weights: Path) -> None:
+    """A layer in the middle that differs makes another model, though header, size and both ends are the same."""
+    before = fingerprint(weights)
+    data = bytearray((weights / "model.safetensors").read_bytes())
+    data[5 * 2**20 : 11 * 2**20] = bytes(6 * 2**20)
+    (weights / "model.safetensors").write_bytes(data)
+    assert fingerprint(weights) != before
+
+
+def test_what_makes_no_model_changes_no_name(weights: Path) -> None:
+    """A README or a log beside the weights is not part of the model; a changed chat template is."""
+    before = fingerprint(weights)
+    (weights / "README.md").write_text("changed")
+    assert fingerprint(weights) == before
+    (weights / "chat_template.jinja").write_text("{{ messages }}")
+    assert fingerprint(weights) != before
