@@ -416,7 +416,7 @@ def test_a_reply_between_requests_for_patience_begins_a_new_row() -> None:
             raise Busy("429", 0.1)
 
     began = time.monotonic()
-    found = many(Flow(Playing(does), most=1, busy_seconds=0.5), 10)
+    found = many(Flow(Playing(does), most=1, patience_seconds=0.1, busy_seconds=0.5), 10)
     assert time.monotonic() - began > 0.5
     assert kinds(found) == {"Busy", "Reply"}
 
