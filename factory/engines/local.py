@@ -149,7 +149,7 @@ def _hub_files(name: str, commit: str) -> tuple[Path, list[str]]:
     try:
         names = list(HfApi().list_repo_files(name, revision=commit))
         return Path(snapshot_download(name, revision=commit, allow_patterns=_LIGHT)), names
-    except Exception as err:
+    except Exception as err:  # as above
         here = _hub_cache(name) / "snapshots" / commit
         if here.is_dir():
             return here, [path.name for path in here.iterdir()]

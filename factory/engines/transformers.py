@@ -138,9 +138,8 @@ class Transformers:
             chat = local.Chat.of(self._model)
         except Exception as err:
             raise Stopped(
-                f"transformers could not load {self._model.name}: {local.short(err)}; where memory is short, "
-                "take a smaller model, "
-                "or dtype = 'bfloat16' in a file given as CONFIG=file"
+                f"transformers could not load {self._model.name}: {local.short(err)}; where memory is short, take a smaller "
+                "model, or dtype = 'bfloat16' in a file given as CONFIG=file"
             ) from err
         self.say(f"loaded on {model.device.type} in {time.monotonic() - began:.0f} s")
         return _Loaded(model, chat)
