@@ -45,6 +45,15 @@ ALLOWED = {
     "stages": "errors fit mend prompts records requests",
     "stages.*": "checks deal errors items questions records requests stages stages.* taxonomy text",
     "steps": "errors settings stages stages.*",
+    # benchmarks know nothing of runs and models
+    "benchmarks": "benchmarks.* errors",
+    "benchmarks.rows": "",
+    "benchmarks.splits": "benchmarks.rows errors text",
+    "benchmarks.metrics": "benchmarks.rows",
+    "benchmarks.baselines": "benchmarks.metrics benchmarks.rows lexicon taxonomy",
+    "benchmarks.results": "benchmarks.metrics benchmarks.rows errors",
+    "benchmarks.report": "benchmarks.metrics benchmarks.results errors",
+    "benchmarks.*": "benchmarks.rows benchmarks.tables errors taxonomy text",
     # engines know requests; the one without a model reads what requests were rendered from
     "engines": "requests",
     "engines.*": "engines errors requests",

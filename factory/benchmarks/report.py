@@ -1,0 +1,106 @@
+"""Results as JSON, which reads back to the same, and as Markdown, for people."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from factory.benchmarks.metrics import ClassScore
+from factory.benchmarks.results import Result
+from factory.errors import WrongRequest
+
+_NAMES = {
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "micro_f1_of": "micro-F1 of the counted classes",
+    "weighted_f1": "weighted F1",
+    "pearson": "Pearson r, mean of three",
+    "mean_average_precision": "mean average precision",
+    "ranking_precision": "label ranking average precision",
+}
+
+
+def to_json(results: Sequence[Result]) -> bytes:
+    """Sorted keys and two spaces, so that two reports can be compared by line."""
+    return orjson.dumps(list(results), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def of_json(data: bytes) -> tuple[Result, ...]:
+    """What `to_json` wrote; WrongRequest where it is something else."""
+    try:
+        return tuple(_result(one) for one in orjson.loads(data))
+    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as err:
+        raise WrongRequest(
+            f"these are no results of an evaluation ({err}); write them anew with factory evaluate"
+        ) from err
+
+
+def _result(said: dict[str, Any]) -> Result:
+    one = {name: _number(said[name]) for name in ("value", "low", "high")}
+    tables = {name: {key: _number(value) for key, value in said[name].items()} for name in ("extra", "baselines")}
+    classes = tuple(ClassScore(**{key: _number(value) for key, value in score.items()}) for score in said["per_class"])
+    return Result(**{**said, **one, **tables, "per_class": classes, "notes": tuple(said["notes"])})
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN: it is written as null."""
+    return float("nan") if value is None else value
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """One line for each result with its interval and its best baseline, then each one's figures and classes."""
+    head = _table(
+        ("benchmark", "metric", "rows", "value", "95% interval", "baselines"),
+        [
+            (
+                _title(one),
+                _name(one.metric),
+                f"{one.rows:,}",
+                f"{one.value:.3f}",
+                _interval(one),
+                _pairs(one.baselines) or "none",
+            )
+            for one in results
+        ],
+    )
+    return "\n".join([*head, *(line for one in results for line in _section(one))]) + "\n"
+
+
+def _section(one: Result) -> Iterable[str]:
+    if not (one.per_class or one.extra or one.notes):
+        return
+    yield from ("", f"### {_title(one)}")
+    if one.extra:
+        yield from ("", _pairs(one.extra) + ".")
+    if one.notes:
+        yield from ("", *(f"- {note}" for note in one.notes))
+    if one.per_class:
+        names = ("class", "precision", "recall", "F1", "95% interval", "rows")
+        rows = [
+            (c.label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", _interval(c), f"{c.support:,}")
+            for c in one.per_class
+        ]
+        yield from ("", *_table(names, rows))
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A column of numbers is set to the right."""
+    left = {"benchmark", "metric", "baselines", "class"}
+    rule = ["---" if name in left else "---:" for name in names]
+    return ["| " + " | ".join(cells) + " |" for cells in (names, rule, *rows)]
+
+
+def _title(one: Result) -> str:
+    return f"{one.benchmark} ({one.table})" if one.table else one.benchmark
+
+
+def _name(key: str) -> str:
+    return _NAMES.get(key, key.replace("_", " "))
+
+
+def _pairs(some: Mapping[str, float]) -> str:
+    return ", ".join(f"{_name(key)} {value:.3f}" for key, value in some.items())
+
+
+def _interval(one: Result | ClassScore) -> str:
+    return f"{one.low:.3f} to {one.high:.3f}"

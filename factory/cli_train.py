@@ -1,0 +1,226 @@
+"""The command line of the trainer: train, predict, evaluate. What they need is in the extra `train`."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from factory.errors import WrongRequest
+
+TASKS = ("encoder",)
+_NEEDED = ("torch", "transformers", "sklearn")
+
+
+def _option(text: str, **more: Any) -> Any:
+    return typer.Option(help=text, show_default=False, **more)
+
+
+def train(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="a run, a dataset folder, or a benchmark such as goemotions:path; more for its training part with commas"
+        ),
+    ],
+    task: Annotated[str, _option("what is trained [encoder]")] = "encoder",
+    base: Annotated[str | None, _option("minilm, a hub id, or a folder [minilm]")] = None,
+    view: Annotated[str | None, _option("contextless, contextual, or both with a comma [contextless]")] = None,
+    init: Annotated[str | None, _option("a model folder to go on from")] = None,
+    loss: Annotated[str | None, _option("bce, soft, focal or asl [bce]")] = None,
+    epochs: Annotated[int | None, _option("at most so many [5]")] = None,
+    seeds: Annotated[str, _option("one, or several with commas: a model each [0]")] = "0",
+    out: Annotated[Path | None, _option("folder of the model [models/<data>]")] = None,
+    preset: Annotated[str, _option("default, or paper: Emo Pillars' recipe")] = "default",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="any other training setting: name=value (docs/TRAINING.md)", show_default=False),
+    ] = None,
+    fresh: Annotated[bool, _option("throw away what is in OUT and start anew")] = False,
+) -> None:
+    """Fine-tune a classifier on a dataset; the same command resumes."""
+    _need()
+    if task not in TASKS:
+        raise WrongRequest(f"TASK={task} is not known; choose one of {', '.join(TASKS)}")
+    from factory.train import encoder
+    from factory.train.recipe import recipe
+
+    given = {"base": base, "view": view, "init": init, "loss": loss, "epochs": epochs}
+    made = recipe(preset, **{k: v for k, v in given.items() if v is not None}, **_settings(set_ or []))
+    folder = out or Path("models") / _name(data)
+    if fresh:
+        encoder.thrown_away(folder)
+    start = time.monotonic()
+    with _stoppable() as stops:
+        finished = encoder.train(data, folder, made, _seeds(seeds), _watcher(folder, stops))
+    for one in finished:
+        part = "test" if one.test else "validation"
+        found = (
+            f"{one.test.value:.3f} ({one.test.low:.3f} to {one.test.high:.3f})" if one.test else f"{one.validation:.3f}"
+        )
+        typer.echo(f"{one.folder}: macro-F1 {found} on {part}, thresholds from validation")
+    typer.echo(f"done in {time.monotonic() - start:.0f} s. Look at {finished[0].folder}/README.md, or try:")
+    typer.echo(f"  make predict MODEL={finished[0].folder} TEXT='I never thought you would come back!'")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="folder of a model", show_default=False)],
+    text: Annotated[
+        list[str] | None, typer.Option(help="a text; may be given several times", show_default=False)
+    ] = None,
+    context: Annotated[str, _option("what was there before the texts")] = "",
+    file: Annotated[Path | None, _option("texts: .txt (lines), .jsonl, .csv, .tsv, .parquet")] = None,
+    text_column: Annotated[str, _option("column of the texts [guessed]")] = "",
+) -> None:
+    """Labels of texts with their probabilities, one line of JSON each."""
+    _need()
+    from factory.predict import Classifier, texts_of
+
+    if bool(text) == bool(file):
+        raise WrongRequest("give TEXT='...' or FILE=path")
+    rows = list(texts_of(file, text_column)) if file else [(one, context) for one in text or ()]
+    classifier = Classifier.of(model)
+    found = classifier.probabilities([one for one, _ in rows], [told for _, told in rows]) if rows else None
+    if found is not None:
+        for (told, _), labels in zip(rows, classifier.labels(found), strict=True):
+            typer.echo(json.dumps({"text": told, "labels": dict(labels)}, ensure_ascii=False))
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="folder of a model", show_default=False)],
+    benchmark: Annotated[str, _option("one, several with commas, or all [all]")] = "all",
+    data: Annotated[Path, _option("folder with a folder for each benchmark, or the path of one")] = Path("data"),
+    out: Annotated[Path | None, _option("folder for results.json and results.md [the model's]")] = None,
+) -> None:
+    """Measure a model on benchmarks as published; nothing is trained, tuned or downloaded."""
+    _need()
+    from factory import evaluate as evaluation
+
+    told = evaluation.evaluate(model, benchmark, data, out or model, lambda line: typer.echo(line, err=True))
+    typer.echo(told)
+
+
+def _need() -> None:
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise WrongRequest(
+            f"{', '.join(missing)} is not installed; make train sets it up, or: pip install 'emotion-factory[train]'"
+        )
+
+
+def _name(data: str) -> str:
+    """models/<this>: of a run its name, of a benchmark its own."""
+    parts = [one.split(":", 1)[0] if ":" in one else Path(one).name for one in data.split(",") if one.strip()]
+    return "+".join(part.strip() for part in parts) or "model"
+
+
+def _seeds(told: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(dict.fromkeys(int(one) for one in told.split(",")))
+    except ValueError:
+        raise WrongRequest(f"SEEDS={told} are no whole numbers with commas between; give SEEDS=0,1,2") from None
+    return seeds
+
+
+def _settings(told: list[str]) -> dict[str, Any]:
+    """name=value by the type of the recipe's own default."""
+    from factory.train.recipe import Recipe
+
+    known = {field.name: field.default for field in fields(Recipe)}
+    made: dict[str, Any] = {}
+    for one in (part for text in told for part in text.split()):
+        name, equals, value = one.partition("=")
+        if not equals or name not in known:
+            raise WrongRequest(f"{one!r} is no training setting; write name=value with a name of docs/TRAINING.md")
+        try:
+            made[name] = _typed(known[name], value)
+        except ValueError:
+            raise WrongRequest(f"{one}: that is no {type(known[name]).__name__}") from None
+    return made
+
+
+def _typed(default: Any, value: str) -> Any:
+    if isinstance(default, bool):
+        if value.lower() not in ("true", "false", "1", "0", "yes", "no"):
+            raise ValueError(value)
+        return value.lower() in ("true", "1", "yes")
+    return type(default)(value)
+
+
+@contextmanager
+def _stoppable() -> Iterator[Any]:
+    """Ctrl-C or SIGTERM ask the loop to write a checkpoint and end; a second one ends at once."""
+    asked = threading.Event()
+    before = {}
+
+    def ask(number: int, _: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        typer.echo("stopping after this update; a checkpoint is written", err=True)
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watcher(folder: Path, stops: Any) -> Any:
+    """A line in place on a terminal, one every ten seconds in a log; curves for TensorBoard where it is installed."""
+    from factory import progress
+    from factory.train import encoder
+
+    console = progress.stderr()
+    curves = _curves(folder)
+    last = [0.0]
+
+    def report(one: Any) -> None:
+        curves(one)
+        now = time.monotonic()
+        if one.score is None and now - last[0] < (0.5 if console.is_terminal else progress.LINE_SECONDS):
+            return
+        last[0] = now
+        score = f", validation macro-F1 {one.score:.4f}" if one.score is not None else ""
+        line = (
+            f"epoch {one.epoch}/{one.epochs}, update {one.update:,}/{one.updates:,}, loss {one.loss:.4f}, "
+            f"{one.rows_per_second:.0f} rows/s, {progress.clock(one.seconds_left)} left{score}"
+        )
+        stays = one.score is not None or not console.is_terminal
+        console.print(line, end="\n" if stays else "\r", highlight=False, overflow="crop", no_wrap=True)
+
+    return encoder.Watcher(says=lambda line: console.print(line, highlight=False), reports=report, stops=stops)
+
+
+def _curves(folder: Path) -> Any:
+    if find_spec("tensorboard") is None:
+        return lambda one: None
+    writers: list[Any] = []
+
+    def curve(one: Any) -> None:
+        if not writers:
+            from torch.utils.tensorboard import SummaryWriter
+
+            writers.append(SummaryWriter(str(folder / "tensorboard")))
+        if one.update % 10 == 0:
+            writers[0].add_scalar("loss", one.loss, one.update)
+            writers[0].add_scalar("learning_rate", one.learning_rate, one.update)
+        if one.score is not None:
+            writers[0].add_scalar("validation_macro_f1", one.score, one.update)
+            writers[0].flush()
+
+    return curve
+
+
+def register(app: typer.Typer) -> None:
+    for command in (train, predict, evaluate):
+        app.command()(command)

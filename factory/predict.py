@@ -1,0 +1,164 @@
+"""A model folder as a function from texts to probabilities and labels; it never trains and never tunes."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factory.errors import WrongRequest
+from factory.train.thresholds import Thresholds
+
+Floats = NDArray[np.floating[Any]]
+FILES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
+TEXTS = ("text", "utterance", "sentence", "content", "situation", "comment")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classifier:
+    """A trained model. `classes` in the order of its columns; `max_length` in tokens; `context`: it was trained with one."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    thresholds: Thresholds
+    max_length: int
+    context: bool
+    _model: Any
+    _tokenizer: Any
+
+    @staticmethod
+    def of(folder: Path) -> "Classifier":
+        """WrongRequest where the folder holds no classifier, or one whose thresholds are of other classes.
+
+        A folder of somebody else's making, without thresholds.json, is read with 0.5 for all.
+        """
+        if not (folder / "config.json").is_file():
+            raise WrongRequest(f"{folder} holds no model (no config.json); give a folder that make train wrote")
+        model, tokenizer, classes = _loaded(folder)
+        told = _told(folder / "thresholds.json")
+        if told and set(told["per_class"]) != set(classes):
+            raise WrongRequest(
+                f"{folder}/thresholds.json is of other classes than the model's head; train it again, or take away the file"
+            )
+        kept = Thresholds(
+            classes=classes,
+            shared=float(told.get("global", 0.5)),
+            per_class=tuple(float(told["per_class"][one]) for one in classes) if told else (),
+            use=told.get("use", "half"),
+            temperature=float(told.get("temperature", 1.0)),
+            tuned_on=told.get("tuned_on", ""),
+        )
+        return Classifier(
+            folder=folder,
+            classes=classes,
+            thresholds=kept,
+            max_length=int(told.get("max_length", 128)),
+            context=told.get("pair") == "context",
+            _model=model,
+            _tokenizer=tokenizer,
+        )
+
+    def probabilities(self, texts: Sequence[str], contexts: Sequence[str] = ()) -> Floats:
+        """[texts, classes], calibrated by the temperature; a context-less model does not see the contexts."""
+        from factory.train import loop, model
+
+        shown = model.Shown(
+            tokenizer=self._tokenizer, max_length=self.max_length, token_types=model.segments(self._model)
+        )
+        seen = list(contexts) if contexts and self.context else [""] * len(texts)
+        found = loop.logits(self._model, self._tokenizer, shown.tokens(texts, seen))
+        return np.asarray(1 / (1 + np.exp(-found.astype(np.float64) / self.thresholds.temperature)))
+
+    def labels(self, probabilities: Floats) -> list[list[tuple[str, float]]]:
+        """For each text the labels that reach their thresholds, by falling probability."""
+        kept = self.thresholds.keep(probabilities)
+        found = []
+        for row, values in zip(kept, probabilities, strict=True):
+            some = sorted(np.flatnonzero(row), key=lambda n: -values[n])
+            found.append([(self.classes[n], round(float(values[n]), 4)) for n in some])
+        return found
+
+
+def _loaded(folder: Path) -> tuple[Any, Any, tuple[str, ...]]:
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError) as err:
+        first = (str(err).strip().splitlines() or [type(err).__name__])[0]
+        raise WrongRequest(
+            f"{folder} cannot be loaded as a classifier ({first[:200]}); give a folder that make train wrote"
+        ) from err
+    named = dict(config.id2label or {})
+    if (
+        list(named) != list(range(len(named)))
+        or (config.architectures
+        and "SequenceClassification" not in config.architectures[0])
+    ):
+        raise WrongRequest(
+            f"{folder} is no sequence classifier (its head is {config.architectures}); give a folder that make train wrote"
+        )
+    return (
+        model.to("cuda" if torch.cuda.is_available() else "cpu").eval(),
+        tokenizer,
+        tuple(named[n] for n in range(len(named))),
+    )
+
+
+def _told(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        told = json.loads(path.read_text("utf-8"))
+        if told["use"] not in ("per_class", "global", "half", "argmax") or not isinstance(told["per_class"], dict):
+            raise ValueError(told["use"])
+    except (ValueError, KeyError, TypeError) as err:
+        raise WrongRequest(f"{path} is not as make train writes it ({err}); train the model again") from err
+    return dict(told)
+
+
+# Files of texts -------------------------------------------------------------------------------------------------------------
+
+
+def texts_of(path: Path, column: str = "") -> Iterator[tuple[str, str]]:
+    """(text, context) of every row of a file: lines of a .txt, else a column of texts and, where there is one, `context`."""
+    if path.suffix.lower() not in FILES or not path.is_file():
+        raise WrongRequest(f"{path} is no file of texts; give one of {', '.join(FILES)}")
+    if path.suffix.lower() == ".txt":
+        yield from ((line, "") for line in path.read_text("utf-8", errors="replace").splitlines() if line.strip())
+        return
+    rows = list(_rows(path))
+    name = column or next((one for one in TEXTS if rows and one in rows[0]), "")
+    if rows and name not in rows[0]:
+        raise WrongRequest(
+            f"{path} has no column {name or 'of texts'}; it has {', '.join(rows[0])}: name one with TEXT_COLUMN="
+        )
+    for row in rows:
+        yield str(row.get(name) or ""), str(row.get("context") or "")
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    kind = path.suffix.lower()
+    try:
+        if kind == ".parquet":
+            import pyarrow.parquet as pq
+
+            yield from pq.read_table(path).to_pylist()
+        elif kind == ".jsonl":
+            yield from (json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip())
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                yield from csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ",")
+    except (OSError, ValueError) as err:
+        raise WrongRequest(
+            f"{path} cannot be read ({err}); mend the file, or give its texts as lines of a .txt"
+        ) from err

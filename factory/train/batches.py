@@ -1,0 +1,46 @@
+"""Which rows go through the model together: rows of like length, in an order that the seed and the epoch decide."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+POOL = 50  # batches that are sorted by length together: more would make epochs alike, fewer pad more
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """The rows of one update, cut into passes that hold at most a token budget each."""
+
+    passes: tuple[tuple[int, ...], ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(map(len, self.passes))
+
+
+def epoch(lengths: Sequence[int], batch: int, token_budget: int, seed: int, number: int) -> Iterator[Update]:
+    """All rows once, `batch` an update; the same arguments give the same updates, so a stopped epoch can be resumed."""
+    draw = np.random.default_rng((seed, number))
+    order = draw.permutation(len(lengths))
+    sizes = np.asarray(lengths)
+    chunks: list[np.ndarray] = []
+    for start in range(0, len(order), batch * POOL):
+        pool = order[start : start + batch * POOL]
+        pool = pool[np.argsort(sizes[pool], kind="stable")]
+        chunks += [pool[at : at + batch] for at in range(0, len(pool), batch)]
+    for place in draw.permutation(len(chunks)):
+        yield Update(tuple(passes(chunks[place].tolist(), sizes, token_budget)))
+
+
+def passes(rows: Sequence[int], sizes: Sequence[int], token_budget: int) -> Iterator[tuple[int, ...]]:
+    """`rows` in order of length, cut where rows times the longest of them would be more tokens than the budget."""
+    ordered = sorted(rows, key=lambda row: sizes[row])
+    taken: list[int] = []
+    for row in ordered:
+        if taken and (len(taken) + 1) * sizes[row] > token_budget:
+            yield tuple(taken)
+            taken = []
+        taken.append(row)
+    if taken:
+        yield tuple(taken)

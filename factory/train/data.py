@@ -1,0 +1,236 @@
+"""What an encoder learns from: rows of a run, of a dataset folder, or of a benchmark, with what must not be mixed kept apart."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from factory import benchmarks
+from factory.errors import WrongRequest
+from factory.taxonomy import ID, LABELS
+from factory.train import leaks
+from factory.train.records import PARTS, Dataset, Examples
+
+VIEWS = ("contextless", "contextual")
+FEW = 2  # classes that must occur in the training part
+_BENCHMARK = re.compile(r"^([a-z0-9]+):(.+)$", re.S)
+
+
+def load(spec: str, view: str = "contextless", context: bool = True, seed: int = 0) -> Dataset:
+    """What `DATA=` names: several with a comma are one training part; validation and test are those of the first.
+
+    WrongRequest where something cannot be learnt from: the sentence says what and how it is mended.
+    """
+    named = [part.strip() for part in spec.split(",") if part.strip()]
+    if not named:
+        raise WrongRequest("DATA is empty; give a run, a dataset folder, or a benchmark such as goemotions:path")
+    first, *others = [_one(part, view, seed) for part in named]
+    made = first
+    for other in others:
+        made = _with_more(made, other)
+    if not context:
+        made = _without_context(made)
+    made = leaks.cleaned(made)
+    _check(made)
+    return made
+
+
+def _one(spec: str, view: str, seed: int) -> Dataset:
+    match = _BENCHMARK.match(spec)
+    if match and match[1] in benchmarks.ALL:
+        return _of_benchmark(benchmarks.ALL[match[1]], Path(match[2]), seed)
+    path = Path(spec)
+    if not path.exists():
+        known = ", ".join(sorted(benchmarks.ALL))
+        raise WrongRequest(
+            f"DATA={spec}: there is no such folder; give a run, a dataset folder, or one of {known} as name:path"
+        )
+    return _of_views(path, [one.strip() for one in view.split(",")])
+
+
+# A run, or a folder in the form of its dataset ----------------------------------------------------------------------
+
+
+def _of_views(path: Path, views: Sequence[str]) -> Dataset:
+    unknown = [view for view in views if view not in VIEWS]
+    if unknown:
+        raise WrongRequest(
+            f"VIEW={','.join(unknown)} cannot train an encoder; choose contextless, contextual, or both with a comma"
+        )
+    folder = path / "dataset" if (path / "dataset").is_dir() else path
+    parts = {}
+    for part in PARTS:
+        tables = [_examples(_table(folder, view, part), f"{folder}/{view}/{part}") for view in views]
+        parts[part] = Examples.joined(tables)
+    return Dataset(
+        name=path.name, classes=LABELS, multi=True, licence="that of the corpus and of the generator", **parts
+    )
+
+
+def _table(folder: Path, view: str, part: str) -> pa.Table:
+    files = sorted((folder / view).glob(f"{part}-*.parquet"))
+    if not files:
+        raise WrongRequest(
+            f"{folder} has no {view}/{part}-*.parquet; finish the run (make resume OUT=...), or choose another VIEW"
+        )
+    columns = [
+        "id",
+        "source_id",
+        "utterance",
+        "label_ids",
+        "intensities",
+        *(["context", "character"] if view == "contextual" else []),
+    ]
+    try:
+        return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
+    except (OSError, ValueError, KeyError, pa.ArrowException) as err:
+        raise WrongRequest(
+            f"{files[0]} cannot be read as a view of a run ({err}); run make verify, or build it anew"
+        ) from err
+
+
+def _examples(table: pa.Table, where: str) -> Examples:
+    label_ids, rows = table["label_ids"].to_pylist(), table.num_rows
+    hard = np.zeros((rows, len(LABELS)), np.float32)
+    for row, ids in enumerate(label_ids):
+        for one in ids or ():
+            if not 0 <= one < len(LABELS):
+                raise WrongRequest(
+                    f"{where}: row {row} has label {one}, and there are {len(LABELS)}; build the dataset anew"
+                )
+            hard[row, one] = 1
+    scores = table["intensities"].to_pylist()
+    soft = np.asarray([one if one is not None else [0.0] * len(LABELS) for one in scores], np.float32).reshape(
+        rows, len(LABELS)
+    )
+    if not np.isfinite(soft).all():
+        raise WrongRequest(f"{where}: some intensities are no numbers; build the dataset anew")
+    contexts = [""] * rows
+    if "context" in table.column_names:
+        pairs = zip(table["character"].to_pylist(), table["context"].to_pylist(), strict=True)
+        contexts = ["\n".join(filter(None, pair)) for pair in pairs]
+    return Examples(
+        texts=tuple(table["utterance"].to_pylist()),
+        contexts=tuple(contexts),
+        hard=hard,
+        soft=soft,
+        groups=tuple(table["source_id"].to_pylist()),
+        ids=tuple(table["id"].to_pylist()),
+    )
+
+
+# A benchmark ------------------------------------------------------------------------------------------------------------
+
+
+def _of_benchmark(benchmark: benchmarks.Benchmark, path: Path, seed: int) -> Dataset:
+    if not benchmark.classes:
+        raise WrongRequest(f"{benchmark.name} has no classes to learn; `factory train vad` learns its values")
+    parts = benchmark.read(path)
+    train, dev, test, notes = list(parts.train), list(parts.dev), list(parts.test), list(parts.notes)
+    if not train:
+        raise WrongRequest(f"{path} holds no training part of {benchmark.title}; give the folder with all its files")
+    if not test and benchmark.folds:
+        pairs = benchmarks.folds(train, benchmark.folds, seed)
+        train, test = list(pairs[0][0]), list(pairs[0][1])
+        notes.append(
+            f"{benchmark.title} has no official split: the test part is the first of {benchmark.folds} grouped folds"
+        )
+    if not dev:
+        pairs = benchmarks.folds(train, 10, seed)
+        train, dev = list(pairs[0][0]), list(pairs[0][1])
+        notes.append(f"{benchmark.title} has no validation part here: a grouped tenth of its training part is one")
+    same = benchmark.classes == LABELS
+    classes = LABELS if same else benchmark.classes
+    return Dataset(
+        name=benchmark.name,
+        classes=classes,
+        multi=benchmark.multi,
+        train=_of_rows(train, classes),
+        validation=_of_rows(dev, classes),
+        test=_of_rows(test, classes),
+        notes=tuple(notes),
+        licence=benchmark.licence,
+        official=True,
+    )
+
+
+def _of_rows(rows: Sequence[benchmarks.Row], classes: Sequence[str]) -> Examples:
+    place = {label: n for n, label in enumerate(classes)}
+    hard = np.zeros((len(rows), len(classes)), np.float32)
+    for n, row in enumerate(rows):
+        for label in row.labels:
+            hard[n, place[label]] = 1
+    return Examples(
+        texts=tuple(row.text for row in rows),
+        contexts=tuple(row.context for row in rows),
+        hard=hard,
+        soft=hard,
+        groups=tuple(row.group or row.id for row in rows),
+        ids=tuple(row.id for row in rows),
+    )
+
+
+# Putting together -------------------------------------------------------------------------------------------------------
+
+
+def _with_more(first: Dataset, other: Dataset) -> Dataset:
+    """The training part of another set, and only that, in the classes of the first."""
+    train = other.train if other.classes == first.classes else _mapped(other, first.classes)
+    prefix = f"{other.name}/"
+    train = replace(train, groups=tuple(prefix + group for group in train.groups))
+    return replace(
+        first,
+        name=f"{first.name}+{other.name}",
+        train=Examples.joined([first.train, train]),
+        notes=(*first.notes, f"{len(train):,} training rows of {other.name} were added; its other parts are not used"),
+    )
+
+
+def _mapped(other: Dataset, classes: tuple[str, ...]) -> Examples:
+    known = benchmarks.ALL.get(other.name)
+    if classes != LABELS or known is None:
+        raise WrongRequest(
+            f"{other.name} has other classes than the first of DATA; put the one with the 28 classes first, or train in two stages (INIT=)"
+        )
+    table = np.zeros((len(other.classes), len(classes)), np.float32)
+    for n, own in enumerate(other.classes):
+        for label in known.to28.get(own, ()):
+            table[n, ID[label]] = 1
+    hard = np.minimum(other.train.hard @ table, 1).astype(np.float32)
+    mapped = replace(other.train, hard=hard, soft=hard)
+    return mapped.take(np.flatnonzero(hard.any(axis=1)))
+
+
+def _without_context(made: Dataset) -> Dataset:
+    return replace(
+        made, **{part: replace(getattr(made, part), contexts=("",) * len(getattr(made, part))) for part in PARTS}
+    )
+
+
+def _check(made: Dataset) -> None:
+    for part in PARTS[:2]:
+        if not len(getattr(made, part)):
+            raise WrongRequest(
+                f"{made.name} has no row in its {part} part, and nothing can be trained without one; "
+                "give a corpus of ten sources or more (a split is by source)"
+            )
+    if int((made.train.hard.sum(axis=0) > 0).sum()) < FEW:
+        raise WrongRequest(
+            f"all training rows of {made.name} have one and the same class; there is nothing to tell apart"
+        )
+
+
+def subset(part: Examples, share: float, seed: int) -> Examples:
+    """A share of the rows, drawn by the seed; a smaller share is a part of a larger one."""
+    order = np.random.default_rng(seed).permutation(len(part))
+    return part.take(sorted(order[: max(1, round(len(part) * share))]))
+
+
+def described(made: Dataset) -> str:
+    """One line: rows of each part and how many classes occur."""
+    counts = ", ".join(f"{part} {len(getattr(made, part)):,}" for part in PARTS)
+    return f"{made.name}: {counts} rows, {int((made.train.hard.sum(axis=0) > 0).sum())} of {len(made.classes)} classes in train"
