@@ -1,7 +1,7 @@
-"""Speed of training: our default beside the published recipe in plain Hugging Face `Trainer` form, on the same encoder and rows.
+"""Speed of training: our default beside the published recipe in plain Hugging Face `Trainer` form, same encoder, same rows.
 
-`python tests/bench_train.py FOLDER_OF_GOEMOTIONS [--rows 8000 --epochs 2]`; `make bench-train DATA=...`. Some twenty minutes on two
-cores, nearly all of it the plain form. Both are measured in the same process, one after the other, without the time to start.
+`python tests/bench_train.py FOLDER_OF_GOEMOTIONS [--rows 8000 --epochs 2]`. Some twenty minutes on two cores, nearly all of it
+the plain form. Both are measured in one process, one after the other, without the time to start.
 """
 
 import argparse
