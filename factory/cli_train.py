@@ -4,7 +4,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from importlib.util import find_spec
@@ -16,6 +16,7 @@ import typer
 from factory.errors import WrongRequest
 
 TASKS = ("encoder",)
+KINDS = {int: "whole number", float: "number", bool: "yes or no (1 or 0)", str: "text"}
 _NEEDED = ("torch", "transformers", "sklearn")
 
 
@@ -53,13 +54,16 @@ def train(
     from factory.train.recipe import recipe
 
     given = {"base": base, "view": view, "init": init, "loss": loss, "epochs": epochs}
-    made = recipe(preset, **{k: v for k, v in given.items() if v is not None}, **_settings(set_ or []))
+    told = {k: v for k, v in given.items() if v is not None}
+    made = recipe(preset, **_settings(set_ or [], told), **told)
+    if made.init and base:
+        raise WrongRequest("INIT goes on from a model, which has its base already; leave out BASE")
     folder = out or Path("models") / _name(data)
-    if fresh:
-        encoder.thrown_away(folder)
     start = time.monotonic()
     with _stoppable() as stops:
-        finished = encoder.train(data, folder, made, _seeds(seeds), _watcher(folder, stops))
+        finished = encoder.train(data, folder, made, _seeds(seeds), _watcher(stops), fresh=fresh)
+    if not finished:
+        return  # this process only helped another one
     for one in finished:
         part = "test" if one.test else "validation"
         found = (
@@ -125,12 +129,14 @@ def _seeds(told: str) -> tuple[int, ...]:
     try:
         seeds = tuple(dict.fromkeys(int(one) for one in told.split(",")))
     except ValueError:
-        raise WrongRequest(f"SEEDS={told} are no whole numbers with commas between; give SEEDS=0,1,2") from None
+        seeds = ()
+    if not seeds or min(seeds) < 0 or max(seeds) >= 1 << 31:
+        raise WrongRequest(f"SEEDS={told} are no whole numbers from 0 on with commas between; give SEEDS=0,1,2")
     return seeds
 
 
-def _settings(told: list[str]) -> dict[str, Any]:
-    """name=value by the type of the recipe's own default."""
+def _settings(told: list[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """name=value by the type of the recipe's own default; what is `given` by an option of its own is not given twice."""
     from factory.train.recipe import Recipe
 
     known = {field.name: field.default for field in fields(Recipe)}
@@ -139,10 +145,12 @@ def _settings(told: list[str]) -> dict[str, Any]:
         name, equals, value = one.partition("=")
         if not equals or name not in known:
             raise WrongRequest(f"{one!r} is no training setting; write name=value with a name of docs/TRAINING.md")
+        if name == "seed" or name in given or name in made:
+            raise WrongRequest(f"{one}: give {'SEEDS=' if name == 'seed' else f'{name} once'}")
         try:
             made[name] = _typed(known[name], value)
         except ValueError:
-            raise WrongRequest(f"{one}: that is no {type(known[name]).__name__}") from None
+            raise WrongRequest(f"{one}: that is no {KINDS[type(known[name])]}") from None
     return made
 
 
@@ -175,50 +183,41 @@ def _stoppable() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
-def _watcher(folder: Path, stops: Any) -> Any:
-    """A line in place on a terminal, one every ten seconds in a log; curves for TensorBoard where it is installed."""
+def _watcher(stops: Any) -> Any:
+    """A line in place on a terminal, one every ten seconds in a log."""
     from factory import progress
     from factory.train import encoder
 
     console = progress.stderr()
-    curves = _curves(folder)
     last = [0.0]
 
     def report(one: Any) -> None:
-        curves(one)
         now = time.monotonic()
         if one.score is None and now - last[0] < (0.5 if console.is_terminal else progress.LINE_SECONDS):
             return
         last[0] = now
-        score = f", validation macro-F1 {one.score:.4f}" if one.score is not None else ""
-        line = (
-            f"epoch {one.epoch}/{one.epochs}, update {one.update:,}/{one.updates:,}, loss {one.loss:.4f}, "
-            f"{one.rows_per_second:.0f} rows/s, {progress.clock(one.seconds_left)} left{score}"
-        )
-        stays = one.score is not None or not console.is_terminal
-        console.print(line, end="\n" if stays else "\r", highlight=False, overflow="crop", no_wrap=True)
+        if console.is_terminal:
+            end = "\r" if one.score is None else "\n"
+            console.print(_line(one), end=end, highlight=False, markup=False, overflow="crop", no_wrap=True)
+        else:
+            console.print(_line(one), highlight=False, markup=False, soft_wrap=True)
 
-    return encoder.Watcher(says=lambda line: console.print(line, highlight=False), reports=report, stops=stops)
+    return encoder.Watcher(
+        says=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
+        reports=report,
+        stops=stops,
+    )
 
 
-def _curves(folder: Path) -> Any:
-    if find_spec("tensorboard") is None:
-        return lambda one: None
-    writers: list[Any] = []
+def _line(one: Any) -> str:
+    """How far a training is; the time left is that of all epochs, and it may stop sooner."""
+    from factory import progress
 
-    def curve(one: Any) -> None:
-        if not writers:
-            from torch.utils.tensorboard import SummaryWriter
-
-            writers.append(SummaryWriter(str(folder / "tensorboard")))
-        if one.update % 10 == 0:
-            writers[0].add_scalar("loss", one.loss, one.update)
-            writers[0].add_scalar("learning_rate", one.learning_rate, one.update)
-        if one.score is not None:
-            writers[0].add_scalar("validation_macro_f1", one.score, one.update)
-            writers[0].flush()
-
-    return curve
+    score = f", validation macro-F1 {one.score:.4f}" if one.score is not None else ""
+    return (
+        f"epoch {one.epoch}/{one.epochs}, update {one.update:,}/{one.updates:,}, loss {one.loss:.4f}{score}, "
+        f"{one.rows_per_second:,.0f} rows/s, at most {progress.clock(one.seconds_left)} left"
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +34,12 @@ class Classifier:
     def of(folder: Path) -> "Classifier":
         """WrongRequest where the folder holds no classifier, or one whose thresholds are of other classes.
 
-        A folder of somebody else's making, without thresholds.json, is read with 0.5 for all.
+        A folder of somebody else's making, without thresholds.json, is read with 0.5 for all, or the most probable class
+        where its config says that there is one.
         """
         if not (folder / "config.json").is_file():
             raise WrongRequest(f"{folder} holds no model (no config.json); give a folder that make train wrote")
-        model, tokenizer, classes = _loaded(folder)
+        model, tokenizer, classes, one_label = _loaded(folder)
         told = _told(folder / "thresholds.json")
         if told and set(told["per_class"]) != set(classes):
             raise WrongRequest(
@@ -48,7 +49,7 @@ class Classifier:
             classes=classes,
             shared=float(told.get("global", 0.5)),
             per_class=tuple(float(told["per_class"][one]) for one in classes) if told else (),
-            use=told.get("use", "half"),
+            use=told.get("use", "argmax" if one_label else "half"),
             temperature=float(told.get("temperature", 1.0)),
             tuned_on=told.get("tuned_on", ""),
         )
@@ -83,34 +84,41 @@ class Classifier:
         return found
 
 
-def _loaded(folder: Path) -> tuple[Any, Any, tuple[str, ...]]:
+class _Loaded(NamedTuple):
+    model: Any
+    tokenizer: Any
+    classes: tuple[str, ...]
+    one_label: bool  # each row has exactly one, says its config
+
+
+def _loaded(folder: Path) -> _Loaded:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+    from factory.train.model import first_line, quiet
+
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError) as err:
-        first = (str(err).strip().splitlines() or [type(err).__name__])[0]
+        with quiet():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            model, told = AutoModelForSequenceClassification.from_pretrained(
+                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as err:
         raise WrongRequest(
-            f"{folder} cannot be loaded as a classifier ({first[:200]}); give a folder that make train wrote"
+            f"{folder} cannot be loaded as a classifier ({first_line(err)}); give a folder that make train wrote"
         ) from err
-    named = dict(config.id2label or {})
-    if (
-        list(named) != list(range(len(named)))
-        or (config.architectures
-        and "SequenceClassification" not in config.architectures[0])
-    ):
-        raise WrongRequest(
-            f"{folder} is no sequence classifier (its head is {config.architectures}); give a folder that make train wrote"
-        )
-    return (
+    named = {int(place): label for place, label in (config.id2label or {}).items()}
+    whole = sorted(named) == list(range(len(named))) and len(set(named.values())) == len(named)
+    if not whole or told["missing_keys"] or told["mismatched_keys"]:
+        missing = ", ".join(sorted(map(str, told["missing_keys"]))[:3]) or "its labels"
+        raise WrongRequest(f"{folder} is no whole classifier (it lacks {missing}); give a folder that make train wrote")
+    return _Loaded(
         model.to("cuda" if torch.cuda.is_available() else "cpu").eval(),
         tokenizer,
         tuple(named[n] for n in range(len(named))),
+        config.problem_type == "single_label_classification",
     )
 
 
@@ -119,9 +127,12 @@ def _told(path: Path) -> dict[str, Any]:
         return {}
     try:
         told = json.loads(path.read_text("utf-8"))
+        numbers = [told["global"], told["temperature"], told["max_length"], *told["per_class"].values()]
+        if not all(isinstance(one, int | float) and one >= 0 for one in numbers) or not told["temperature"]:
+            raise ValueError("a number is missing or none")
         if told["use"] not in ("per_class", "global", "half", "argmax") or not isinstance(told["per_class"], dict):
             raise ValueError(told["use"])
-    except (ValueError, KeyError, TypeError) as err:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise WrongRequest(f"{path} is not as make train writes it ({err}); train the model again") from err
     return dict(told)
 
@@ -130,7 +141,8 @@ def _told(path: Path) -> dict[str, Any]:
 
 
 def texts_of(path: Path, column: str = "") -> Iterator[tuple[str, str]]:
-    """(text, context) of every row of a file: lines of a .txt, else a column of texts and, where there is one, `context`."""
+    """(text, context) of every row of a file: lines of a .txt, else a column of texts and, where they are there, `context` and
+    the `character` before it, as a contextual view has them."""
     if path.suffix.lower() not in FILES or not path.is_file():
         raise WrongRequest(f"{path} is no file of texts; give one of {', '.join(FILES)}")
     if path.suffix.lower() == ".txt":
@@ -138,12 +150,13 @@ def texts_of(path: Path, column: str = "") -> Iterator[tuple[str, str]]:
         return
     rows = list(_rows(path))
     name = column or next((one for one in TEXTS if rows and one in rows[0]), "")
-    if rows and name not in rows[0]:
+    if rows and (not name or name not in rows[0]):
         raise WrongRequest(
             f"{path} has no column {name or 'of texts'}; it has {', '.join(rows[0])}: name one with TEXT_COLUMN="
         )
     for row in rows:
-        yield str(row.get(name) or ""), str(row.get("context") or "")
+        before = "\n".join(str(row[one]) for one in ("character", "context") if row.get(one))
+        yield str(row.get(name) or ""), before
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -154,11 +167,15 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
             yield from pq.read_table(path).to_pylist()
         elif kind == ".jsonl":
-            yield from (json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip())
+            for number, line in enumerate(path.read_text("utf-8").split("\n"), 1):
+                if line.strip() and not isinstance(row := json.loads(line), dict):
+                    raise ValueError(f"line {number} is no record")
+                if line.strip():
+                    yield row
         else:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 yield from csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ",")
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, csv.Error) as err:
         raise WrongRequest(
             f"{path} cannot be read ({err}); mend the file, or give its texts as lines of a .txt"
         ) from err

@@ -27,7 +27,8 @@ TALE = (
 # What a terminal would obey, in everything that a corpus or a model may say.
 HOSTILE = "\x1b[31m\x1b]0;owned\x07\x9b5m\x08\r\u202e\u200b [red]x[/red] [bold]y[/] [/] <script>z</script> [link=file:///x]w[/link]"
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
-COMMANDS = ("synth", "plan", "resume", "status", "verify", "build", "show", "trace", "rejects", "doctor")
+OF_MODELS = ("train", "predict", "evaluate")
+COMMANDS = ("synth", "plan", "resume", "status", "verify", "build", "show", "trace", "rejects", "doctor", *OF_MODELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,7 +443,7 @@ def test_a_wrong_configuration_is_named_with_its_place(call: Call, text: str, na
     assert not Path("run").exists()
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("synth", "plan", "doctor")])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("synth", "plan", "doctor", *OF_MODELS)])
 def test_a_folder_that_is_no_run_is_refused(call: Call, command: str) -> None:
     """Every other command wants the folder of a run, says so, and makes none."""
     more = ["row"] if command == "trace" else []

@@ -1,6 +1,6 @@
 """Public benchmarks as their owners publish them: nothing is bundled, nothing fetched. Design section 8, METHODS 7."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from factory.benchmarks import dailydialog, emobank, emocontext, empathetic, goemotions, iemocap, isear, meld
@@ -8,7 +8,20 @@ from factory.benchmarks.rows import Benchmark, Parts, Row
 from factory.benchmarks.splits import folds, repeats, without
 from factory.errors import WrongRequest
 
-__all__ = ["ALL", "Benchmark", "Parts", "Row", "folds", "found", "of", "read", "repeats", "tables_of", "without"]
+__all__ = [
+    "ALL",
+    "Benchmark",
+    "Parts",
+    "Row",
+    "folds",
+    "found",
+    "of",
+    "read",
+    "regrouped",
+    "repeats",
+    "tables_of",
+    "without",
+]
 
 _MODULES = (goemotions, isear, emocontext, iemocap, empathetic, dailydialog, meld, emobank)
 _EACH = (*(module.BENCHMARK for module in _MODULES), iemocap.FOUR_WAY)
@@ -34,6 +47,11 @@ def read(spec: str) -> tuple[Benchmark, Parts]:
 def tables_of(benchmark: Benchmark) -> Mapping[str, Benchmark]:
     """The tables that one run of a model fills: GoEmotions three ("28", "ekman", "sentiment"), every other one its own ("")."""
     return goemotions.TABLES if benchmark.name == "goemotions" else {"": benchmark}
+
+
+def regrouped(rows: Sequence[Row], form: Benchmark) -> tuple[Row, ...]:
+    """GoEmotions' rows with the classes of one of its tables."""
+    return goemotions.regrouped(rows, form.to28)
 
 
 def found(data: Path) -> dict[str, Path]:

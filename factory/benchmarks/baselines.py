@@ -7,6 +7,8 @@ import numpy as np
 from factory.benchmarks import metrics
 from factory.benchmarks.metrics import Flags
 from factory.benchmarks.rows import Benchmark, Row
+from factory.benchmarks.splits import folds
+from factory.errors import WrongRequest
 from factory.lexicon import NAMES, named
 from factory.taxonomy import NEUTRAL
 
@@ -32,6 +34,17 @@ def floors(benchmark: Benchmark, train: Sequence[Row], test: Sequence[Row]) -> d
             np.mean([_scored(benchmark, truth, prior(benchmark, known, len(test), n)) for n in range(SEEDS)])
         )
     return found
+
+
+def floors_of_folds(benchmark: Benchmark, rows: Sequence[Row], seed: int = 0) -> dict[str, float]:
+    """Floors where there is no official split: the mean over grouped folds, so that no row is in what a floor knows and in
+    what it is tested on. Rows too few to be cut have only the floors that need no training part."""
+    try:
+        pairs = folds(rows, benchmark.folds, seed)
+    except WrongRequest:
+        return floors(benchmark, (), rows)
+    found = [floors(benchmark, train, test) for train, test in pairs]
+    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
 
 def _scored(benchmark: Benchmark, truth: Flags, chosen: Flags) -> float:

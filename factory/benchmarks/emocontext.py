@@ -43,8 +43,8 @@ def _rows(part: str, path: Path) -> list[Row]:
 BENCHMARK = Benchmark(
     name="emocontext",
     title="EmoContext (SemEval-2019 task 3)",
-    licence="terms of the task: for its participants, not redistributable",
-    source="https://www.humanizing-ai.com/emocontext.html",
+    licence="terms of the task: for its participants, not to be redistributed (check)",
+    source="https://competitions.codalab.org/competitions/19790",
     classes=CLASSES,
     to28={"others": ("neutral",), "happy": ("joy",), "sad": ("sadness",), "angry": ("anger",)},
     multi=False,

@@ -1,8 +1,9 @@
 """IEMOCAP (Busso et al. 2008): acted dialogues, each turn with the emotion that most annotators gave. METHODS 7.4.
 
 Files: the owner's tree, Session1 to Session5 with dialog/EmoEvaluation/*.txt and dialog/transcriptions/*.txt. Session 5 is
-the test part, as others have it; its speakers stand nowhere else. There is no official dev part. The six classes have 7,380
-turns; the feature files that many papers use have 7,433, with 53 turns whose annotators do not agree counted as happy.
+the test part, as others have it; its speakers stand nowhere else. There is no official dev part. The labels here are those
+of the owner's files; papers that use the feature files of others report other counts (7,433 turns of six classes, METHODS
+7.1), so their rows may not be exactly these. Rows without a majority label are left out.
 """
 
 import re
@@ -80,7 +81,7 @@ def _benchmark(name: str, title: str, own: Mapping[str, str], to28: Mapping[str,
     return Benchmark(
         name=name,
         title=title,
-        licence="signed licence of the University of Southern California; not to be redistributed",
+        licence="signed licence of the University of Southern California; not to be redistributed (check)",
         source="https://sail.usc.edu/iemocap/",
         classes=classes,
         to28=to28,

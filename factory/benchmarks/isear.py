@@ -79,7 +79,7 @@ def _row(path: Path, line: int, emotion: str, text: str, key: str) -> Row:
 BENCHMARK = Benchmark(
     name="isear",
     title="ISEAR",
-    licence="research use with citation",
+    licence="no licence text; research use with citation, as its owners ask (check)",
     source="https://www.unige.ch/cisa/research/materials-and-online-research/research-material/",
     classes=CLASSES,
     to28={

@@ -1,6 +1,7 @@
-"""Results as JSON, which reads back to the same, and as Markdown, for people."""
+"""Evaluations as JSON, which reads back to the same, and as Markdown, for people."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -20,16 +21,43 @@ _NAMES = {
 }
 
 
-def to_json(results: Sequence[Result]) -> bytes:
-    """Sorted keys and two spaces, so that two reports can be compared by line."""
-    return orjson.dumps(list(results), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The files that a benchmark was read from: `files` is name -> SHA-256 of what is in it."""
+
+    benchmark: str
+    path: str
+    files: Mapping[str, str]
 
 
-def of_json(data: bytes) -> tuple[Result, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One model on the benchmarks that were there; what decides its figures stands beside them."""
+
+    model: str  # its folder, as given
+    fingerprint: str  # of the files that make the model
+    classes: tuple[str, ...]
+    thresholds: str  # a sentence: which ones, and what they were tuned on
+    versions: Mapping[str, str]
+    sources: tuple[Source, ...]
+    results: tuple[Result, ...]
+    skipped: tuple[str, ...] = ()  # sentences: what was asked for and not scored
+
+
+def to_json(evaluation: Evaluation) -> bytes:
+    """Fields in their order and two spaces, so that two reports can be compared by line."""
+    return orjson.dumps(evaluation, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def of_json(data: bytes) -> Evaluation:
     """What `to_json` wrote; WrongRequest where it is something else."""
     try:
-        return tuple(_result(one) for one in orjson.loads(data))
-    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as err:
+        said = dict(orjson.loads(data))
+        lists = {name: tuple(said[name]) for name in ("classes", "skipped")}
+        sources = tuple(Source(**one) for one in said["sources"])
+        results = tuple(_result(one) for one in said["results"])
+        return Evaluation(**{**said, **lists, "sources": sources, "results": results})
+    except (orjson.JSONDecodeError, TypeError, KeyError, ValueError, AttributeError) as err:
         raise WrongRequest(
             f"these are no results of an evaluation ({err}); write them anew with factory evaluate"
         ) from err
@@ -47,9 +75,35 @@ def _number(value: Any) -> Any:
     return float("nan") if value is None else value
 
 
-def markdown(results: Sequence[Result]) -> str:
-    """One line for each result with its interval and its best baseline, then each one's figures and classes."""
-    head = _table(
+def markdown(evaluation: Evaluation) -> str:
+    """What was measured on what, one line for each result, then each one's figures and classes."""
+    about = (
+        f"# Evaluation of {evaluation.model}",
+        "",
+        f"- model: fingerprint `{evaluation.fingerprint}`, {len(evaluation.classes)} classes; {evaluation.thresholds}",
+        f"- versions: {', '.join(f'{name} {version}' for name, version in evaluation.versions.items())}",
+        *(f"- {sentence}" for sentence in evaluation.skipped),
+        "",
+        "Intervals hold 95% of 1,000 bootstrap draws of the rows; a class with few rows has a wide one, and its F1 says little.",
+        "",
+    )
+    files = [
+        (one.benchmark, f"{one.path}: {name}", f"`{digest}`")
+        for one in evaluation.sources
+        for name, digest in one.files.items()
+    ]
+    sections = [line for one in evaluation.results for line in _section(one)]
+    read = ("", "### What was read", "", *_table(("benchmark", "file", "SHA-256"), files))
+    return "\n".join([*about, *_lines(evaluation.results), *sections, *read]) + "\n"
+
+
+def summary(results: Sequence[Result]) -> str:
+    """The table alone: one line for each result, with its interval and the baselines beside."""
+    return "\n".join(_lines(results))
+
+
+def _lines(results: Sequence[Result]) -> list[str]:
+    return _table(
         ("benchmark", "metric", "rows", "value", "95% interval", "baselines"),
         [
             (
@@ -63,7 +117,6 @@ def markdown(results: Sequence[Result]) -> str:
             for one in results
         ],
     )
-    return "\n".join([*head, *(line for one in results for line in _section(one))]) + "\n"
 
 
 def _section(one: Result) -> Iterable[str]:
@@ -85,7 +138,7 @@ def _section(one: Result) -> Iterable[str]:
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A column of numbers is set to the right."""
-    left = {"benchmark", "metric", "baselines", "class"}
+    left = {"benchmark", "metric", "baselines", "class", "file", "SHA-256"}
     rule = ["---" if name in left else "---:" for name in names]
     return ["| " + " | ".join(cells) + " |" for cells in (names, rule, *rows)]
 

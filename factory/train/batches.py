@@ -4,23 +4,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 POOL = 50  # batches that are sorted by length together: more would make epochs alike, fewer pad more
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The rows of one update, cut into passes that hold at most a token budget each."""
+    """The rows of one update, cut into passes that hold at most a token budget each; `rows` counts those of all processes."""
 
     passes: tuple[tuple[int, ...], ...]
-
-    @property
-    def rows(self) -> int:
-        return sum(map(len, self.passes))
+    rows: int
 
 
-def epoch(lengths: Sequence[int], batch: int, token_budget: int, seed: int, number: int) -> Iterator[Update]:
-    """All rows once, `batch` an update; the same arguments give the same updates, so a stopped epoch can be resumed."""
+def epoch(
+    lengths: Sequence[int], batch: int, token_budget: int, seed: int, number: int, part: tuple[int, int] = (0, 1)
+) -> Iterator[Update]:
+    """All rows once, `batch` an update; the same arguments give the same updates, so a stopped epoch can be resumed.
+
+    `part` (which, of how many processes): every one has the same updates and its own share of the rows of each.
+    """
+    mine, processes = part
     draw = np.random.default_rng((seed, number))
     order = draw.permutation(len(lengths))
     sizes = np.asarray(lengths)
@@ -30,10 +34,13 @@ def epoch(lengths: Sequence[int], batch: int, token_budget: int, seed: int, numb
         pool = pool[np.argsort(sizes[pool], kind="stable")]
         chunks += [pool[at : at + batch] for at in range(0, len(pool), batch)]
     for place in draw.permutation(len(chunks)):
-        yield Update(tuple(passes(chunks[place].tolist(), sizes, token_budget)))
+        rows = chunks[place].tolist()
+        yield Update(tuple(passes(rows[mine::processes], sizes, token_budget)), len(rows))
 
 
-def passes(rows: Sequence[int], sizes: Sequence[int], token_budget: int) -> Iterator[tuple[int, ...]]:
+def passes(
+    rows: Sequence[int], sizes: Sequence[int] | NDArray[np.intp], token_budget: int
+) -> Iterator[tuple[int, ...]]:
     """`rows` in order of length, cut where rows times the longest of them would be more tokens than the budget."""
     ordered = sorted(rows, key=lambda row: sizes[row])
     taken: list[int] = []

@@ -13,22 +13,27 @@ from factory import benchmarks
 from factory.errors import WrongRequest
 from factory.taxonomy import ID, LABELS
 from factory.train import leaks
-from factory.train.records import PARTS, Dataset, Examples
+from factory.train.records import PARTS, Dataset, Examples, Floats
 
 VIEWS = ("contextless", "contextual")
+COLUMNS = ("id", "source_id", "utterance", "label_ids", "intensities")
+SPLIT_SEED = 0  # of splits that we make: the same for all seeds of a training
+TENTH = 10
 FEW = 2  # classes that must occur in the training part
 _BENCHMARK = re.compile(r"^([a-z0-9]+):(.+)$", re.S)
 
 
-def load(spec: str, view: str = "contextless", context: bool = True, seed: int = 0) -> Dataset:
+def load(spec: str, view: str = "contextless", context: bool = True, fold: int = 0) -> Dataset:
     """What `DATA=` names: several with a comma are one training part; validation and test are those of the first.
+
+    `fold`: which fold of a benchmark without an official split is its test part.
 
     WrongRequest where something cannot be learnt from: the sentence says what and how it is mended.
     """
     named = [part.strip() for part in spec.split(",") if part.strip()]
     if not named:
         raise WrongRequest("DATA is empty; give a run, a dataset folder, or a benchmark such as goemotions:path")
-    first, *others = [_one(part, view, seed) for part in named]
+    first, *others = [_one(part, view, fold if n == 0 else 0) for n, part in enumerate(named)]
     made = first
     for other in others:
         made = _with_more(made, other)
@@ -39,12 +44,14 @@ def load(spec: str, view: str = "contextless", context: bool = True, seed: int =
     return made
 
 
-def _one(spec: str, view: str, seed: int) -> Dataset:
+def _one(spec: str, view: str, fold: int) -> Dataset:
     match = _BENCHMARK.match(spec)
     if match and match[1] in benchmarks.ALL:
-        return _of_benchmark(benchmarks.ALL[match[1]], Path(match[2]), seed)
-    path = Path(spec)
-    if not path.exists():
+        return _of_benchmark(benchmarks.ALL[match[1]], Path(match[2]).expanduser(), fold)
+    if fold:
+        raise WrongRequest(f"DATA={spec} has no folds; leave out fold={fold}")
+    path = Path(spec).expanduser()
+    if not path.is_dir():
         known = ", ".join(sorted(benchmarks.ALL))
         raise WrongRequest(
             f"DATA={spec}: there is no such folder; give a run, a dataset folder, or one of {known} as name:path"
@@ -59,7 +66,7 @@ def _of_views(path: Path, views: Sequence[str]) -> Dataset:
     unknown = [view for view in views if view not in VIEWS]
     if unknown:
         raise WrongRequest(
-            f"VIEW={','.join(unknown)} cannot train an encoder; choose contextless, contextual, or both with a comma"
+            f"VIEW={','.join(views)} cannot train an encoder; choose contextless, contextual, or both with a comma"
         )
     folder = path / "dataset" if (path / "dataset").is_dir() else path
     parts = {}
@@ -67,7 +74,13 @@ def _of_views(path: Path, views: Sequence[str]) -> Dataset:
         tables = [_examples(_table(folder, view, part), f"{folder}/{view}/{part}") for view in views]
         parts[part] = Examples.joined(tables)
     return Dataset(
-        name=path.name, classes=LABELS, multi=True, licence="that of the corpus and of the generator", **parts
+        name=path.resolve().name,
+        classes=LABELS,
+        multi=True,
+        licence="that of the corpus and of the generator",
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
     )
 
 
@@ -77,71 +90,81 @@ def _table(folder: Path, view: str, part: str) -> pa.Table:
         raise WrongRequest(
             f"{folder} has no {view}/{part}-*.parquet; finish the run (make resume OUT=...), or choose another VIEW"
         )
-    columns = [
-        "id",
-        "source_id",
-        "utterance",
-        "label_ids",
-        "intensities",
-        *(["context", "character"] if view == "contextual" else []),
-    ]
     try:
-        return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
+        tables = [pq.read_table(file) for file in files]
+        names = [*COLUMNS, *(["context", "character"] if view == "contextual" else [])]
+        more = ["labels"] if all("labels" in table.column_names for table in tables) else []
+        return pa.concat_tables([table.select([*names, *more]) for table in tables])
     except (OSError, ValueError, KeyError, pa.ArrowException) as err:
         raise WrongRequest(
-            f"{files[0]} cannot be read as a view of a run ({err}); run make verify, or build it anew"
+            f"{files[0]} cannot be read as a view of a run ({str(err).splitlines()[0]}); run make verify, or build it anew"
         ) from err
 
 
 def _examples(table: pa.Table, where: str) -> Examples:
-    label_ids, rows = table["label_ids"].to_pylist(), table.num_rows
-    hard = np.zeros((rows, len(LABELS)), np.float32)
-    for row, ids in enumerate(label_ids):
-        for one in ids or ():
-            if not 0 <= one < len(LABELS):
-                raise WrongRequest(
-                    f"{where}: row {row} has label {one}, and there are {len(LABELS)}; build the dataset anew"
-                )
-            hard[row, one] = 1
-    scores = table["intensities"].to_pylist()
-    soft = np.asarray([one if one is not None else [0.0] * len(LABELS) for one in scores], np.float32).reshape(
-        rows, len(LABELS)
-    )
-    if not np.isfinite(soft).all():
-        raise WrongRequest(f"{where}: some intensities are no numbers; build the dataset anew")
-    contexts = [""] * rows
+    contexts = [""] * table.num_rows
     if "context" in table.column_names:
         pairs = zip(table["character"].to_pylist(), table["context"].to_pylist(), strict=True)
         contexts = ["\n".join(filter(None, pair)) for pair in pairs]
+    texts = table["utterance"].to_pylist()
+    if missing := [row for row, text in enumerate(texts) if not (text or "").strip()]:
+        raise WrongRequest(f"{where}: row {missing[0]} has no text; build the dataset anew")
     return Examples(
-        texts=tuple(table["utterance"].to_pylist()),
+        texts=tuple(texts),
         contexts=tuple(contexts),
-        hard=hard,
-        soft=soft,
-        groups=tuple(table["source_id"].to_pylist()),
+        hard=_hard(table, where),
+        soft=_soft(table["intensities"].to_pylist(), where),
+        groups=tuple(one or "" for one in table["source_id"].to_pylist()),
         ids=tuple(table["id"].to_pylist()),
     )
+
+
+def _hard(table: pa.Table, where: str) -> Floats:
+    hard = np.zeros((table.num_rows, len(LABELS)), np.float32)
+    for row, ids in enumerate(table["label_ids"].to_pylist()):
+        for one in ids or ():
+            if one is None or not 0 <= one < len(LABELS):
+                raise WrongRequest(
+                    f"{where}: row {row} has the label {one}, which is none of the {len(LABELS)}; build the dataset anew"
+                )
+            hard[row, one] = 1
+    for row, names in enumerate(table["labels"].to_pylist() if "labels" in table.column_names else ()):
+        if unknown := [name for name in names or () if name not in ID or not hard[row, ID[name]]]:
+            raise WrongRequest(
+                f"{where}: row {row} has the label {unknown[0]!r}, which is unknown or not among its label_ids; "
+                "build the dataset anew"
+            )
+    return hard
+
+
+def _soft(scores: Sequence[Sequence[float] | None], where: str) -> Floats:
+    for row, one in enumerate(scores):
+        if one is None or len(one) != len(LABELS) or not all(score is not None and 0 <= score <= 1 for score in one):
+            raise WrongRequest(
+                f"{where}: the intensities of row {row} are not {len(LABELS)} numbers from 0 to 1; build the dataset anew"
+            )
+    return np.asarray(scores, np.float32).reshape(len(scores), len(LABELS))
 
 
 # A benchmark ------------------------------------------------------------------------------------------------------------
 
 
-def _of_benchmark(benchmark: benchmarks.Benchmark, path: Path, seed: int) -> Dataset:
+def _of_benchmark(benchmark: benchmarks.Benchmark, path: Path, fold: int) -> Dataset:
     if not benchmark.classes:
-        raise WrongRequest(f"{benchmark.name} has no classes to learn; `factory train vad` learns its values")
+        raise WrongRequest(f"{benchmark.name} has no classes to learn: it is of values; choose another DATA")
     parts = benchmark.read(path)
     train, dev, test, notes = list(parts.train), list(parts.dev), list(parts.test), list(parts.notes)
     if not train:
         raise WrongRequest(f"{path} holds no training part of {benchmark.title}; give the folder with all its files")
+    if fold and (test or fold >= benchmark.folds):
+        raise WrongRequest(f"{benchmark.name} has {benchmark.folds or 'no'} folds, so fold={fold} is none of them")
     if not test and benchmark.folds:
-        pairs = benchmarks.folds(train, benchmark.folds, seed)
-        train, test = list(pairs[0][0]), list(pairs[0][1])
+        train, test = map(list, benchmarks.folds(train, benchmark.folds, SPLIT_SEED)[fold])
         notes.append(
-            f"{benchmark.title} has no official split: the test part is the first of {benchmark.folds} grouped folds"
+            f"{benchmark.title} has no official split: the test part is fold {fold} of {benchmark.folds} (from 0), grouped"
         )
     if not dev:
-        pairs = benchmarks.folds(train, 10, seed)
-        train, dev = list(pairs[0][0]), list(pairs[0][1])
+        train, dev = map(list, benchmarks.folds(train, TENTH, SPLIT_SEED)[0])
         notes.append(f"{benchmark.title} has no validation part here: a grouped tenth of its training part is one")
     same = benchmark.classes == LABELS
     classes = LABELS if same else benchmark.classes
@@ -178,15 +201,24 @@ def _of_rows(rows: Sequence[benchmarks.Row], classes: Sequence[str]) -> Examples
 
 
 def _with_more(first: Dataset, other: Dataset) -> Dataset:
-    """The training part of another set, and only that, in the classes of the first."""
+    """The training part of another set, and only that, in the classes of the first.
+
+    Sources of a run that stand in validation or test are left out; those of a benchmark are never the same as others.
+    """
     train = other.train if other.classes == first.classes else _mapped(other, first.classes)
-    prefix = f"{other.name}/"
-    train = replace(train, groups=tuple(prefix + group for group in train.groups))
+    held, notes = {*first.validation.groups, *first.test.groups} - {""}, []
+    if other.official:
+        train = replace(train, groups=tuple(f"{other.name}/{group}" for group in train.groups))
+    elif gone := sum(group in held for group in train.groups):
+        train = train.take([row for row, group in enumerate(train.groups) if group not in held])
+        notes = [f"{gone:,} training rows of {other.name} are of sources in validation or test and were left out"]
+    notes.append(f"{len(train):,} training rows of {other.name} were added; its other parts are not used")
     return replace(
         first,
         name=f"{first.name}+{other.name}",
         train=Examples.joined([first.train, train]),
-        notes=(*first.notes, f"{len(train):,} training rows of {other.name} were added; its other parts are not used"),
+        notes=(*first.notes, *other.notes, *notes),
+        licence=first.licence if other.licence == first.licence else f"{first.licence}; {other.licence}",
     )
 
 
@@ -194,7 +226,8 @@ def _mapped(other: Dataset, classes: tuple[str, ...]) -> Examples:
     known = benchmarks.ALL.get(other.name)
     if classes != LABELS or known is None:
         raise WrongRequest(
-            f"{other.name} has other classes than the first of DATA; put the one with the 28 classes first, or train in two stages (INIT=)"
+            f"{other.name} has other classes than the first of DATA; put the one with the 28 classes first, "
+            "or train in two stages (INIT=)"
         )
     table = np.zeros((len(other.classes), len(classes)), np.float32)
     for n, own in enumerate(other.classes):
@@ -224,10 +257,10 @@ def _check(made: Dataset) -> None:
         )
 
 
-def subset(part: Examples, share: float, seed: int) -> Examples:
-    """A share of the rows, drawn by the seed; a smaller share is a part of a larger one."""
+def subset(part: Examples, count: int, seed: int) -> Examples:
+    """So many of the rows, drawn by the seed; fewer are a part of more."""
     order = np.random.default_rng(seed).permutation(len(part))
-    return part.take(sorted(order[: max(1, round(len(part) * share))]))
+    return part.take(sorted(order[:count]))
 
 
 def described(made: Dataset) -> str:

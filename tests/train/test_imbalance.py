@@ -6,7 +6,9 @@ import pytest
 from factory.train import imbalance
 
 DRAW = np.random.default_rng(3)
-SIZES = (900, 500, 60, 25, 12, 2)
+# The largest label over each (IRLbl): 1, 1.5, 3, 15, 30, 45; their mean is 15.9, so the last two are minority labels, and
+# the median count is 180.
+SIZES = (900, 600, 300, 60, 30, 20)
 
 
 def _rows() -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +59,7 @@ def test_smote_gives_what_imbalanced_learn_gives_for_the_same_draws() -> None:
     assert (near == theirs).all()  # on the unit sphere cosine and distance have one order
     oracle = smote(random_state=0, k_neighbors=imbalance.NEIGHBOURS)
     seeds, picks, steps = np.array([0, 5, 9]), np.array([1, 0, 4]), np.array([0.1, 0.6, 0.95])
-    points = oracle._generate_samples(bag, bag.dtype, None, theirs, seeds, picks, steps[:, None])
+    points = oracle._generate_samples(bag, bag, theirs, seeds, picks, steps[:, None])
     ours = bag[seeds] + steps[:, None] * (bag[near[seeds, picks]] - bag[seeds])
     assert np.allclose(points, ours)
 
@@ -73,33 +75,50 @@ def test_made_rows_have_length_one_where_the_real_ones_have() -> None:
     assert np.allclose(np.linalg.norm(imbalance.ismote(VECTORS, TARGETS, 0).embeddings, axis=1), 1)
 
 
-def test_labels_of_two_rows_are_left_alone_and_none_grows_beyond_five_times() -> None:
-    """Three rows are the least, the median the most."""
+def test_minority_labels_are_those_whose_imbalance_is_above_the_mean() -> None:
+    """Each is to have the median count, or five times its own: 150 of 30, 100 of 20."""
+    assert imbalance.goals(TARGETS) == {4: 150, 5: 100}
+    assert imbalance.goals(np.repeat(TARGETS[:, :4], 2, axis=0)) == {3: 600}  # 120 times five, under the median of 900
+
+
+def test_no_label_grows_beyond_its_goal_and_the_others_stay() -> None:
+    """Every row that is made counts towards its label or was refused."""
     made = imbalance.ismote(VECTORS, TARGETS, 0)
     grown = TARGETS.sum(axis=0) + made.targets.sum(axis=0)
-    assert grown[5] == SIZES[5] and (grown <= imbalance.GROWTH * np.array(SIZES)).all()
-    assert (grown[2:5] <= np.median(SIZES) + 1).all() and made.targets.sum() > 0
+    assert grown.tolist()[:4] == list(SIZES[:4])
+    assert grown[4] <= 150 and grown[5] <= 100 and made.refused + len(made.place) == 120 + 80
+    assert len(made.place) > 100
+
+
+def test_a_label_of_two_rows_is_left_alone() -> None:
+    """Three are the least that have neighbours among themselves."""
+    few = TARGETS.copy()
+    few[np.flatnonzero(few[:, 5])[2:], 5] = 0
+    assert 5 in imbalance.goals(few)
+    made = imbalance.ismote(VECTORS, few, 0)
+    assert made.targets[:, 5].sum() == 0
 
 
 def test_a_point_among_rows_of_other_labels_is_refused() -> None:
     """Two far clumps of one label with another label's crowd between them: what lies in the crowd is not kept."""
-    crowd = np.column_stack([np.full(400, 1.0), 0.02 * DRAW.normal(size=400), np.zeros(400)])
-    clump = np.concatenate([np.tile([0.2, 1.0, s], (6, 1)) + 0.05 * DRAW.normal(size=(6, 3)) for s in (-1.0, 1.0)])
-    other = np.tile([0.0, -1.0, 0.0], (60, 1)) + 0.1 * DRAW.normal(size=(60, 3))
-    vectors = np.concatenate([crowd, other, clump])
-    targets = np.zeros((len(vectors), 3))
-    targets[:400, 0] = targets[400:460, 1] = targets[460:, 2] = 1
-    targets[430:460, 2] = 0
-    made = imbalance.ismote(vectors, targets, 0, "released")
-    assert made.refused > 0
+    crowd = np.column_stack([np.full(400, 1.0), 0.05 * DRAW.normal(size=400), 0.05 * DRAW.normal(size=400)])
+    clumps = [np.array([0.4, side, 0.0]) + 0.2 * DRAW.normal(size=(4, 3)) for side in (-1.0, 1.0)]
+    vectors = np.concatenate([crowd, *clumps])
+    targets = np.zeros((408, 3))
+    targets[:400, 0] = targets[:300, 1] = targets[400:, 2] = 1
+    made = imbalance.ismote(vectors, targets, 0, "smote")
+    assert made.refused > 0 and len(made.place) > 0
+    middle = made.embeddings / np.linalg.norm(made.embeddings, axis=1, keepdims=True)
+    assert (np.abs(middle[:, 1]) > 0.05).all()  # the crowd lies about the axis, most of it within 0.05
 
 
 def test_neutral_goes_where_another_label_stays() -> None:
     """A made row is not both neutral and something."""
     targets = TARGETS.copy()
     targets[:, 0] = 1
+    both = imbalance.ismote(VECTORS, targets, 0)
     made = imbalance.ismote(VECTORS, targets, 0, neutral=0)
-    assert len(made.targets) and (made.targets[:, 0] == 0).all()
+    assert len(made.targets) and (both.targets[:, 0] == 1).all() and (made.targets[:, 0] == 0).all()
 
 
 def test_undersampling_thins_what_is_frequent_and_keeps_every_row_of_a_rare_label() -> None:
