@@ -50,7 +50,7 @@ Call = Callable[..., tuple[int, str, str]]
 def trained(base: Base, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model, by the command."""
     out = tmp_path_factory.mktemp("models") / "one"
-    main(["train", str(rows), "--base", str(base()), "--out", str(out), "--epochs", "8", "--set", QUICK])
+    main(["train", str(rows), "--base", str(base()), "--out", str(out), "--epochs", "16", "--set", QUICK])
     return out
 
 

@@ -43,7 +43,14 @@ def trained(base: Base, rows: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A model that has learnt something."""
     out = tmp_path_factory.mktemp("models") / "one"
     made = recipe(
-        base=str(base()), learning_rate=5e-3, head_rate=2e-2, precision="fp32", average=0.9, epochs=8, batch=8
+        base=str(base()),
+        learning_rate=5e-3,
+        head_rate=2e-2,
+        precision="fp32",
+        average=0.9,
+        epochs=16,
+        batch=8,
+        patience=0,
     )
     encoder.train(str(rows), out, made)
     return out
@@ -107,7 +114,7 @@ def test_the_record_says_what_was_measured_and_the_card_repeats_it(trained: Path
     found = record["results"]["test"]["macro_f1"]
     assert f"| macro f1 | {found['value']:.3f} | {found['low']:.3f} to {found['high']:.3f} |" in card
     assert record["fingerprint"] in card and "licence of the data" in card and "calibration error" in card
-    assert len(record["history"]["score"]) <= 8 and record["precision"] == "fp32"
+    assert len(record["history"]["score"]) == 16 and record["precision"] == "fp32"
     assert sorted(record["files"]) == sorted(
         {*_files(trained)} - {n for n in _files(trained) if "/" in n} - {"training.json"}
     )
@@ -205,8 +212,8 @@ def test_another_training_in_the_same_folder_is_refused_and_named(trained: Path,
     """Another setting, or other data; what stands there stays."""
     before = _record(trained)
     made = Recipe(**before["recipe"])
-    with pytest.raises(WrongRequest, match=r"epochs was 8, is 9.*FRESH=1"):
-        encoder.train(str(rows), trained, replace(made, epochs=9))
+    with pytest.raises(WrongRequest, match=r"epochs was 16, is 17.*FRESH=1"):
+        encoder.train(str(rows), trained, replace(made, epochs=17))
     with pytest.raises(WrongRequest, match="data was"):
         encoder.train(str(tiny.dataset(tmp_path / "other", (50, 20, 20))), trained, made)
     assert _record(trained) == before
@@ -277,6 +284,7 @@ def test_two_stages_go_on_from_the_first_model(
     net = Classifier.of(out)
     again = Classifier.of(trained)
     assert torch.allclose(net._model.classifier.weight, again._model.classifier.weight, atol=1e-6)
+    assert torch.allclose(net._model.classifier.bias, again._model.classifier.bias, atol=1e-6)
     assert before.shape == net.probabilities(SOME).shape
     second = json.loads((out / "thresholds.json").read_text())
     assert second["tuned_on"] == "other validation" and second["per_class"] != first["per_class"]

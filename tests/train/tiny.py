@@ -4,7 +4,9 @@ texts; and small datasets of our own that even they learn.
 
 import json
 import random
+import re
 import string
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -53,18 +55,25 @@ def _texts() -> tuple[str, ...]:
     return (*(json.loads(line)["text"] for line in lines), " ".join(SIGNS.values()), "Context: Said:", every)
 
 
+def _pieces() -> dict[str, int]:
+    """Special tokens, single signs, and the thousand most frequent words."""
+    signs = string.ascii_lowercase + string.digits + string.punctuation
+    words = Counter(word for text in _texts() for word in re.findall("[a-z]+", text.lower()))
+    often = [word for word, _ in sorted(words.items(), key=lambda one: (-one[1], one[0]))[:1000]]
+    some = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *signs, *(f"##{sign}" for sign in signs), *often]
+    return {piece: n for n, piece in enumerate(dict.fromkeys([*some, *SIGNS.values(), *FILLERS]))}
+
+
 @lru_cache
 def _tokenizer(kind: str) -> Any:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    if kind == "bert":
-        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    if kind == "bert":  # a trainer of word pieces makes others each time
+        made = Tokenizer(models.WordPiece(_pieces(), unk_token="[UNK]"))
         made.normalizer = normalizers.BertNormalizer(lowercase=True)
         made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         made.decoder = decoders.WordPiece()
-        trainer: Any = trainers.WordPieceTrainer(vocab_size=1500, special_tokens=special, show_progress=False)
         pad, start, end, between = "[PAD]", "[CLS]", "[SEP]", "$A:0 [SEP]:0 $B:1"
     else:
         special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -77,9 +86,9 @@ def _tokenizer(kind: str) -> Any:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
+        made.train_from_iterator(_texts(), trainer)
         pad, start, end = "<pad>", "<s>", "</s>"
         between = "$A:0 </s>:0 </s>:0 $B:0" if kind == "roberta" else "$A:0 </s>:0 $B:0"
-    made.train_from_iterator(_texts(), trainer)
     made.post_processor = processors.TemplateProcessing(
         single=f"{start}:0 $A:0 {end}:0",
         pair=f"{start}:0 {between} {end}:{1 if kind == 'bert' else 0}",
