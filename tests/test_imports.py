@@ -60,9 +60,10 @@ ALLOWED = {
     "journal": "errors files records",
     "store": "arrow errors files journal records",
     "views": "arrow contract questions records stages.appraisal taxonomy",
-    "sift": "duplicates errors text",
-    "card_items": "records sift views",
-    "card": "card_items checks prompts records requests settings stages taxonomy text views",
+    "level": "",
+    "sift": "duplicates errors level",
+    "card_items": "level records sift views",
+    "card": "card_items checks prompts records requests settings sift stages taxonomy text views",
     "build": "card duplicates files prompts records requests settings sift stages store views",
     # what joins them
     "runner": "cost engines errors journal records requests stages store",
