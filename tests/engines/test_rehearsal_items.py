@@ -27,6 +27,7 @@ from factory.engines.rehearsal.frames import (
     recognised,
     understanding,
 )
+from factory.engines.rehearsal.grounds import content
 from factory.engines.rehearsal.items import turn
 from factory.engines.rehearsal.options import Filled, emotions, sets
 from factory.engines.rehearsal.solve import solve
@@ -212,6 +213,7 @@ def test_an_item_of_a_situation_passes_every_check(frame: Frame, kind: str) -> N
         assert items.scene(one["scenario"], one["subject"]) is None, one["scenario"]
         assert items.texts([right, *wrong]) is None, (right, wrong)
         assert items.reaches_answer(one["rationale"], right, wrong, one["subject"]) is None, one["rationale"]
+        assert len(content(right) & content(one["rationale"])) >= min(2, len(content(right))), one["rationale"]
         _reasoned(one, (right, *wrong))
 
 
@@ -269,6 +271,7 @@ def test_a_slot_that_holds_a_choice_is_drawn_once() -> None:
         ("{S} left[| early].", "The old Frog left early."),
         ("[|so ]{he} took [a cup|[an old|a new] pipe]", "He took an old pipe"),
         ("(why?) [1=not|now] {o}", "(Why?) now the Fox"),
+        ("{he} [|soon] left", "she left"),
     ],
 )
 def test_a_text_of_the_bank_is_known_again(text: str, made: str) -> None:

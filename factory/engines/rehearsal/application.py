@@ -106,7 +106,7 @@ def _reaches(text: str, right: str, wrong: Sequence[str]) -> bool:
     """Whether a rationale takes up the answer, and its last sentence none of the others more than that."""
     end = sentences(text)[-1]
     most = max(shared(other, end) for other in wrong)
-    return len(content(right) & content(text)) >= 2 and most <= max(0.4, shared(right, end))
+    return len(content(right) & content(text)) >= min(2, len(content(right))) and most <= max(0.4, shared(right, end))
 
 
 def _concluded(kind: str, right: str, values: dict[str, str], dice: Dice) -> str:
