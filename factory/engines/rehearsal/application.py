@@ -17,7 +17,7 @@ APPLIED = (
     "{Need}; {fact}. {wrongs} {why}",
     "{first} {Fact}. {Need}. {rest} {why}",
     "Whatever is done has to start from this: {fact}. {Need}. {wrongs} {why}",
-    "What is it about? {Need}, and {fact}. {wrongs} {why}",
+    "What is it about? {Need}. {Fact}. {wrongs} {why}",
     "As things stand, {fact}. {Need}. {wrongs} {why}",
     "Each way can be measured by one thing: {need}. {Fact}. {wrongs} {why}",
     "Since {fact}, the rest follows: {need}. {wrongs} {why}",
