@@ -26,6 +26,7 @@ from factory.engines.rehearsal.frames import (
     phrasings,
     recognised,
     understanding,
+    weights,
 )
 from factory.engines.rehearsal.grounds import content
 from factory.engines.rehearsal.items import turn
@@ -37,6 +38,7 @@ from factory.stages.background import DOMAINS
 from factory.stages.mcq_ea import KINDS
 from factory.stages.mcq_eu import CATEGORIES
 from factory.text import sentences, words
+from tests.engines import weigh
 from tests.engines.cues import Question, learnt, singles
 from tests.engines.told import Told, bundled, by_corpus, fables
 
@@ -521,3 +523,9 @@ def test_both_kinds_are_solved(corpus: Any) -> None:
     rows: list[Solved] = corpus().rows("solve")
     assert {row.kind for row in rows} == {"eu", "ea"}
     assert all(len(row.eu_votes) == 3 * (row.kind == "eu") for row in rows)
+
+
+def test_the_weights_that_are_stored_are_those_of_the_bank_as_it_stands() -> None:
+    """After a change of situations `python tests/engines/weigh.py` writes them anew."""
+    for kind, values in weigh.weighed().items():
+        assert weights()[kind] == pytest.approx(values, abs=0.005), kind

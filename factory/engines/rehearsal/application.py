@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any
 
 from factory.engines.rehearsal.dice import Dice
 from factory.engines.rehearsal.even import fitted
-from factory.engines.rehearsal.frames import Frame, application, extras, fill, lowered, phrasings, told
+from factory.engines.rehearsal.frames import Frame, application, extras, fill, lowered, phrasings, told, weights
 from factory.engines.rehearsal.grounds import content, first_grounded, shared
 from factory.engines.rehearsal.options import Filled, chosen, sets
 from factory.text import sentences
@@ -47,7 +46,7 @@ def ea_item(frame: Frame, kind: str, values: dict[str, str], shape: int, dice: D
     """One item as the stage reads it, for the question of this kind (action, response); `values` take in what is drawn."""
     own, asked = frame.own, frame.own[kind]
     filled = _filled(frame, kind, values, dice)
-    right, places = chosen(filled, _weights(kind), dice)
+    right, places = chosen(filled, weights()[kind], dice)
     whys = [asked["wrong"][place][1] for place in places]
 
     def reasoned(number: int) -> str:
@@ -71,9 +70,8 @@ def _filled(frame: Frame, kind: str, values: dict[str, str], dice: Dice) -> Fill
     return Filled(scenario, rights, tuple(_plain(text, values, dice) for text, _ in asked["wrong"]))
 
 
-@cache
-def _weights(kind: str) -> tuple[float, ...]:
-    """How answers of a kind are drawn, fitted to the whole bank: see `even`."""
+def weighed(kind: str) -> tuple[float, ...]:
+    """How answers of a kind are drawn, fitted to the whole bank: see `even` and `situations/weights.toml`."""
     held, bank = Counter(frame.own["category"] for frame in application()), []
     for place, frame in enumerate(application()):
         for number, people in enumerate(extras()):

@@ -185,6 +185,12 @@ def table(name: str) -> Any:
 
 
 @cache
+def weights() -> dict[str, tuple[float, ...]]:
+    """How the options of each kind are drawn (see `even`): cause, emotion, action, response."""
+    return {kind: tuple(values) for kind, values in table("weights").items()}
+
+
+@cache
 def understanding() -> tuple[Frame, ...]:
     files = ("eu_complex", "eu_cues", "eu_beliefs", "eu_perspective")
     return tuple(Frame(own) for file in files for own in table(file)["frame"])

@@ -2,13 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from factory.engines.rehearsal.dice import Dice
 from factory.engines.rehearsal.even import fitted
-from factory.engines.rehearsal.frames import Frame, capital, extras, fill, phrasings, told, understanding
+from factory.engines.rehearsal.frames import Frame, capital, extras, fill, phrasings, told, understanding, weights
 from factory.engines.rehearsal.grounds import first_grounded
 from factory.engines.rehearsal.options import Filled, chosen, emotions, sets, sixes
 
@@ -68,8 +66,8 @@ def eu_item(frame: Frame, values: dict[str, str], shape: int, dice: Dice) -> dic
     """One item as the stage reads it; `values` are the people, and take in what is drawn."""
     own = frame.own
     filled = _filled(frame, values, dice)
-    cause, places = chosen(filled, _weights().causes, dice)
-    right, others = emotions(own["emotion"], _refused(frame), _weights().emotions, dice)
+    cause, places = chosen(filled, weights()["cause"], dice)
+    right, others = emotions(own["emotion"], _refused(frame), weights()["emotion"], dice)
 
     def reasoned(number: int) -> str:
         return _reasoned(own, right, others, cause, values, number, dice)
@@ -94,17 +92,9 @@ def _refused(frame: Frame) -> list[list[str]]:
     return [listed.split(", ") for listed, _ in frame.own["nots"]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Weights:
-    """How causes and emotions are drawn: see `even`."""
-
-    causes: tuple[float, ...]
-    emotions: tuple[float, ...]
-
-
-@cache
-def _weights() -> _Weights:
-    """Fitted to the whole bank, whose fine categories are asked for equally often."""
+def weighed() -> dict[str, tuple[float, ...]]:
+    """How causes and emotions are drawn (see `even`), fitted to the whole bank, whose fine categories are asked for
+    equally often; `situations/weights.toml` holds what this gives."""
     held = Counter(frame.own["fine"] for frame in understanding())
     causes, felt = [], []
     for place, frame in enumerate(understanding()):
@@ -113,7 +103,7 @@ def _weights() -> _Weights:
         for people in extras():
             filled = _filled(frame, people | frame.slots(dice), dice)
             causes.append((often, [one.apart for one in sets(filled)]))
-    return _Weights(fitted(causes), fitted(felt))
+    return {"cause": fitted(causes), "emotion": fitted(felt)}
 
 
 def _shapes(first: int) -> Iterator[int]:
