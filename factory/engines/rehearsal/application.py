@@ -32,11 +32,18 @@ CONCLUDED = {
         "So the best that {s} can do is to {right}.",
         "What is left for {s} is to {right}.",
         "It comes to this: {right}.",
+        "All of it speaks for one thing, to {right}.",
+        "And so {s} does best to {right}.",
+        "What would help is to {right}.",
+        "To {right}: nothing else meets both.",
     ),
     "response": (
         "So the words for it are: “{right}”",
         "What is left to say is: “{right}”",
         "It comes to this: “{right}”",
+        "All of it speaks for one answer: “{right}”",
+        "And so {s} does best to say: “{right}”",
+        "What would help to hear is: “{right}”",
     ),
 }
 OTHERS = 3  # shapes that are tried where the first says too little of the scene

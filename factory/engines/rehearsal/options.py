@@ -14,9 +14,20 @@ LIKE = 3.0  # times that the longest of four options may be longer than the shor
 WRONG = 3  # causes or answers beside the right one
 FILLED = 60  # ways to put a frame's emotions into moulds, of which one is drawn
 
-# What an eye falls on besides length: how it begins, commas, joined parts, denials.
+# What an eye falls on besides length: how it begins, commas, joined parts, denials, sentences, questions, "I".
 MARKS = tuple(
-    map(re.compile, (r"(?i)^s?he\b", ",", r"\band\b", r"(?i)\b(?:no|not|nobody|nothing|never|none|nor|without)\b"))
+    map(
+        re.compile,
+        (
+            r"(?i)^s?he\b",
+            ",",
+            r"\band\b",
+            r"(?i)\b(?:no|not|nobody|nothing|never|none|nor|without)\b",
+            r"[.!?](?=\s)",
+            r"\?",
+            r"\bI\b",
+        ),
+    )
 )
 
 # Six emotions, each of one part or of two; a letter is one emotion. The right one may be any of them.

@@ -33,8 +33,22 @@ NOTS = (
     "It is hardly {felt}, for {why}.",
     "{Felt} would be a misreading, since {why}.",
     "Against {felt} it can be said that {why}.",
-    "One might think of {felt}; but {why}.",
+    "One might think of {felt}; and yet {why}.",
     "There is no room here for {felt}, because {why}.",
+    "{Why}, which leaves nothing for {felt}.",
+    "{Why}; so it is not {felt}.",
+    "{Felt}? No: {why}.",
+    "As to {felt}, {why}.",
+    "Nothing points to {felt}, as {why}.",
+    "{Felt} may come to mind at first, and then {why}.",
+    "Were it {felt}, the scene would go otherwise: {why}.",
+    "One thing rules out {felt}: {why}.",
+    "Whoever says {felt} passes over one thing: {why}.",
+    "{Felt} can be set aside, given that {why}.",
+    "For {felt} there would have to be something else, since {why}.",
+    "It does not look like {felt}. {Why}.",
+    "{Why}. With {felt} it would be another story.",
+    "Not {felt}: {why}.",
 )
 REASONS = (
     "The other reasons {not}.",
@@ -42,6 +56,11 @@ REASONS = (
     "The rest of the reasons {not}.",
     "Other explanations {not}.",
     "What else is offered as a reason will not do: these {not}.",
+    "The three other reasons {not}.",
+    "None of the other reasons will serve, for they {not}.",
+    "Looking at what else is offered: these {not}.",
+    "It is no use to look among the other reasons, which {not}.",
+    "Of the other reasons it can be said that they {not}.",
 )
 ENDS = (
     "What remains is {felt}, because {cause}.",
@@ -52,6 +71,14 @@ ENDS = (
     "Only {felt} would explain all of it, as {cause}.",
     "In the end {he} feels {felt}, for {cause}.",
     "All of this leads to {felt}, and to the reason that {cause}.",
+    "And so it comes to {felt}; {cause}.",
+    "The word for it is {felt}, and it comes about because {cause}.",
+    "{Cause}, and out of that comes {felt}.",
+    "{Cause}: hence {felt}.",
+    "What {s} feels by then is {felt}, seeing that {cause}.",
+    "Put together: {cause}, and so {felt}.",
+    "It ends in {felt}, and for one reason: {cause}.",
+    "Because {cause}, it is {felt} in the end.",
 )
 HALVES = (
     "{Felt} alone would be half of it, for there is {other} as well.",
@@ -113,7 +140,7 @@ def _shapes(first: int) -> Iterator[int]:
 def _reasoned(
     own: Any, right: str, wrong: Sequence[str], cause: str, values: dict[str, str], shape: int, dice: Dice
 ) -> str:
-    nots = [*_refusals(own, wrong, shape, dice), *_halves(right, wrong, dice)]
+    nots = [*_refusals(own, wrong, dice), *_halves(right, wrong, dice)]
     parts = {
         "sign": own["sign"],
         "belief": own["belief"],
@@ -129,13 +156,18 @@ def _reasoned(
     return told([SHAPES[shape]], values | filled, dice)
 
 
-def _refusals(own: Any, wrong: Sequence[str], shape: int, dice: Dice) -> Iterator[str]:
+def _refusals(own: Any, wrong: Sequence[str], dice: Dice) -> Iterator[str]:
     """Why each wrong emotion fails, those with one reason together."""
     among = {part for one in wrong for part in one.split(" & ")}
-    for place, (listed, why) in enumerate(dice.shuffled(own["nots"]), shape // 4):
+    for (listed, why), form in zip(dice.shuffled(own["nots"]), dice.shuffled(NOTS), strict=False):
         felt = [one.lower() for one in listed.split(", ") if one in among]
         if felt:
-            yield _said(NOTS[place % len(NOTS)], _or(felt)).replace("{why}", why)
+            yield _said(form, _or(felt)).replace("{why}", why).replace("{Why}", _begun(why))
+
+
+def _begun(text: str) -> str:
+    """A clause of the bank, not yet filled, as it begins a sentence."""
+    return f"{{{capital(text[1:])}" if text[0] == "{" else capital(text)
 
 
 def _halves(right: str, wrong: Sequence[str], dice: Dice) -> Iterator[str]:
