@@ -5,6 +5,7 @@ supervisor judges after the client's messages, from the third turn on. Where all
 there is no room for a question, its answer and a closing, the counsellor closes the talk.
 """
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
@@ -29,7 +30,12 @@ CLOSING = (
     "no question, no advice."
 )
 ROLES = {"client": "Client", "counsellor": "Counsellor"}
-_LABELS = tuple(f"{label.casefold()}:" for label in (*ROLES.values(), "therapist", "supervisor"))
+# Before what is said; some of these words may stand before a colon elsewhere.
+_LABEL = re.compile(
+    r"\b(?:client|counsell?or|therapist|supervisor|psychologist|psychotherapist)\W{0,3}:"
+    r"|(?:^|(?<=[.!?\"”] ))\W{0,3}(?:me|you|user|human|patient|assistant|system|doctor|narrator|ai|bot)\W{0,3}:",
+    re.I,
+)
 
 
 class Spoken(Answer):
@@ -155,7 +161,7 @@ def _said(
 
     def wrong(said: Spoken) -> checks.Finding | None:
         text = one_line(said.text)
-        return _wrong(text, role, row.actor.name, turns) or (_asks(text) if closing else None)
+        return _wrong(text, role, row, turns) or (_asks(text) if closing else None)
 
     said: Any = yield from exchange.hear(agent, f"turn {len(turns) + 1}", fields, wrong)
     return Turn(role, one_line(said.text))
@@ -172,20 +178,35 @@ def _asks(text: str) -> checks.Finding | None:
     return "closing_asks", "a closing asks nothing: say back what was heard, as a statement, without a question mark"
 
 
-def _wrong(text: str, role: str, actor: str, turns: Sequence[Turn]) -> checks.Finding | None:
+def _wrong(text: str, role: str, row: Case, turns: Sequence[Turn]) -> checks.Finding | None:
     """What makes a text no next message of this role."""
-    count, least = len(text.split()), SHORTEST if turns else OPENING
+    actor, count, least = row.actor.name, len(text.split()), SHORTEST if turns else OPENING
     if count < least:
         return "too_short", f"{count} words; say it in {least} to {LONGEST} words"
     if count > LONGEST:
         return "too_long", f"{count} words; say it in {least} to {LONGEST} words"
-    low = text.casefold()
-    if label := next((label for label in _LABELS if label in low), None):
+    if label := _labelled(text, actor):
         return "prompt_echo", f"'{label}' belongs to the prompt; give the words of the {role} alone, and of nobody else"
-    if found := checks.prose(text):
+    found = checks.prose(text) or checks.markup(text) or checks.staged(text) or checks.script(text, row.passage.text)
+    if found or (found := _repeated(text, role, turns)):
         return found
-    if normal(text) in {normal(turn.text) for turn in turns}:
-        return "repeated_turn", "this was said before in the same words; go on from the last message"
     if role == "client" and (about := checks.third_person(text, actor)):
         return "not_first_person", f"'{about}' speaks about {actor}; {actor} is the one who speaks"
     return None if turns else checks.announced(text)
+
+
+def _labelled(text: str, actor: str) -> str | None:
+    """The word for who speaks, or the actor's name, set before what is said."""
+    if ":" not in text:
+        return None
+    match = _LABEL.search(text) or re.match(rf"\W{{0,3}}{re.escape(actor)}\W{{0,3}}:", text, re.I)
+    return match.group().strip() if match else None
+
+
+def _repeated(text: str, role: str, turns: Sequence[Turn]) -> checks.Finding | None:
+    """In the words of anybody's earlier turn; or nearly in those of an own one, a number or a few words changed."""
+    if normal(text) in {normal(turn.text) for turn in turns}:
+        return "repeated_turn", "this was said before in the same words; go on from the last message"
+    if any(turn.role == role and checks.dice(text, turn.text) >= checks.TWIN for turn in turns):
+        return "repeated_turn", "this was said before in nearly the same words; go on from the last message"
+    return None

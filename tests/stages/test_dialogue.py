@@ -34,6 +34,9 @@ def _case(index: int = 0, text: str = "Mara keeps the lamp.") -> Case:
     return Case(id="t.p1.a1.b.d", passage=replace(PASSAGE, index=index), actor=MARA, number=0, background=background)
 
 
+COUNTED = [
+    f"{tens}{ones}" for tens in ("", "twenty-", "forty-", "sixty-") for ones in "one two three four five six".split()
+]
 Answers = Callable[[Request, int], Any]  # (request, how many were asked before it) -> what is said
 
 
@@ -41,7 +44,8 @@ def spoken(request: Request, number: int) -> Any:
     """A sentence that nobody has said before, long enough to open a talk with; the supervisor is never content."""
     if AGENTS[frozenset(request.fields)] is SUPERVISOR:
         return YES | {"rich_enough": False}
-    return {"text": f"I carried it past gate number {number} and up the {number} steps behind the well that night."}
+    count = COUNTED[number]
+    return {"text": f"Past gate {count} and up {count} steps, {count} of them broken, I carried it at {count}."}
 
 
 def content_at(turns: int) -> Answers:
@@ -244,6 +248,76 @@ def test_a_bad_turn_is_asked_for_again_and_named(reason: str, bad: tuple[str, st
     _, rejected = held(always, turns=4)
     assert (rejected.accepted, rejected.reason, rejected.repairs) == (False, reason, 2)
     assert rejected.raw and orjson.loads(rejected.raw)["text"] == text
+
+
+STRANGE_TURNS = {
+    "the client's label": ("prompt_echo", "Patient: I carried the lamp past the gate and up the steps."),
+    "the American label": ("prompt_echo", "Counselor: What did the neighbours see of it that night?"),
+    "a therapist in the middle": ("prompt_echo", "I carried it home. **Therapist**: And what came next?"),
+    "a short label": ("prompt_echo", "Me: I carried the lamp past the gate and up the steps."),
+    "a label after a sentence": ("prompt_echo", "I carried it home. User: And what came next that night?"),
+    "the actor as a label": ("prompt_echo", "Mara: I carried the lamp past the gate and up the steps."),
+    "a token of a template": ("prompt_echo", "I carried the lamp past the gate and up the steps.<|im_end|>"),
+    "a tag": ("prompt_echo", "I carried the <b>lamp</b> past the gate and up the steps."),
+    "an instruction's tag": ("prompt_echo", "[INST] I carried the lamp past the gate and up the steps."),
+    "a sigh between stars": ("stage_direction", "*sighs* I carried the lamp past the gate and up the steps."),
+    "a pause in square brackets": ("stage_direction", "I carried the lamp [pauses] past the gate and up the steps."),
+    "a pause in round ones": ("stage_direction", "I carried the lamp (long pause) past the gate and up the steps."),
+    "another script": ("other_script", "Я отнесла лампу домой мимо ворот, и никто меня не видел."),
+}
+
+
+@pytest.mark.parametrize(("reason", "text"), STRANGE_TURNS.values(), ids=STRANGE_TURNS)
+def test_what_is_not_said_is_no_message(reason: str, text: str) -> None:
+    """Labels, markup, stage directions and other scripts, at the client's second message."""
+    _, outcome = held(lambda request, n: {"text": text} if n == 3 else spoken(request, n), turns=4, repairs=0)
+    assert outcome.reason == reason
+
+
+PLAIN_TURNS = (
+    "What he told me: nobody had seen the lamp there.",
+    "He asked me: where is it? I told you: at the well.",
+    "I was alone (as I often am) when the café shut, naïve as that is.",
+)
+
+
+@pytest.mark.parametrize("text", PLAIN_TURNS)
+def test_colons_brackets_and_accents_may_be_said(text: str) -> None:
+    """None of them is a label, a stage direction or another script."""
+    asked, _ = held(lambda request, n: {"text": text} if n == 3 else spoken(request, n), turns=4)
+    assert not [request for request in asked if request.repair]
+
+
+def test_a_story_in_another_script_may_be_talked_about_in_it() -> None:
+    """Only where the passage is in Latin letters are others strange."""
+    case = _case()
+    case = replace(case, passage=replace(case.passage, text="Мара нашла лампу у колодца и оставила её себе."))
+    text = STRANGE_TURNS["another script"][1]
+    _, outcome = held(
+        lambda request, n: {"text": text} if n == 3 else spoken(request, n), turns=4, case=case, repairs=0
+    )
+    assert outcome.accepted
+
+
+def test_a_turn_with_another_number_in_it_is_a_repetition() -> None:
+    """Of what the same one said at any time before; the other one may take up the words."""
+
+    def counts(request: Request, number: int) -> Any:
+        said = spoken(request, number)
+        mine = "manner" in request.fields and number > 1
+        return {"text": f"That is gate number {number} of the many that I passed."} if mine else said
+
+    assert held(counts, turns=6, repairs=0)[1].accepted is False
+    assert held(counts, turns=6, repairs=0)[1].reason == "repeated_turn"
+
+    def echoes(request: Request, number: int) -> Any:
+        told = {
+            3: "That is gate number seven of the many that I passed.",
+            5: "That is gate number eight of the many you passed?",
+        }
+        return {"text": told[number]} if number in told else spoken(request, number)
+
+    assert held(echoes, turns=6, repairs=0)[1].accepted
 
 
 def test_a_turn_in_the_words_of_an_earlier_one_is_a_repetition() -> None:
