@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from factory import card, sift, views
+from factory import card, card_items, sift, views
 from factory.duplicates import Finder, Twin
 from factory.files import sha256, sync, write_atomic, writing
 from factory.prompts import Book
@@ -31,7 +31,7 @@ from factory.store import Manifest, Store
 ROWS_PER_FILE, ROWS_PER_GROUP = 100_000, 4_000
 SPLITS = ("train", "validation", "test")
 T = TypeVar("T")
-FORMAT = 4  # raised when the same shards are to give another dataset
+FORMAT = 5  # raised when the same shards are to give another dataset
 
 
 def build(
@@ -78,7 +78,8 @@ def build(
     digests = {view: _digest(partial / view) for view in views.SCHEMAS}
     text = card.write(measured, _units(store, steps), content, identity, book, steps, digests)
     write_atomic(partial / "README.md", text.encode())
-    _put(store, partial, _digest_of(screen))
+    tilted = [card_items.unlevel(view, one) for view, one in verdicts.items() if one.tilts]
+    _put(store, partial, _digest_of(screen), tilted)
     if screen is not None:
         _say_screened(screen, measured.reasons["contaminated"], say)
 
@@ -154,7 +155,12 @@ def verify(store: Store) -> list[tuple[str, str]]:
     return wrong
 
 
-def _put(store: Store, partial: Path, screened: str) -> None:
+def notes(store: Store) -> tuple[str, ...]:
+    """What a person should know of the dataset as it was built: kinds of items that are not level."""
+    return tuple((_mark(store) or {}).get("notes", ()))
+
+
+def _put(store: Store, partial: Path, screened: str, told: Sequence[str]) -> None:
     """Swap the folders; dataset.json, written last, says that it is whole."""
     files = {
         path.relative_to(partial).as_posix(): {"sha256": sha256(path), "size": path.stat().st_size}
@@ -173,7 +179,8 @@ def _put(store: Store, partial: Path, screened: str) -> None:
         sync(store.out)
         shutil.rmtree(old, ignore_errors=True)
     mark = {"inputs": _inputs(store), "shards": store.names(), "files": files}
-    store.write_json("dataset.json", mark | ({"screen": screened} if screened else {}))
+    more = {"screen": screened, "notes": list(told)}
+    store.write_json("dataset.json", mark | {name: value for name, value in more.items() if value})
 
 
 def _inputs(store: Store) -> str:

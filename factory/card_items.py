@@ -41,7 +41,7 @@ class Items:
     view: str
     made: int = 0  # solved items before the build left some out
     distinct: float = 1.0
-    level: bool = True
+    unlevel: str = ""  # a sentence on lengths and places, where they tell too much
     rows: int = 0
     left: Counter[str] = field(default_factory=Counter)
     groups: Counter[str] = field(default_factory=Counter)
@@ -55,7 +55,7 @@ class Items:
     tested: list[list[int]] = field(default_factory=list)  # right options of the questions of one item each, of test
 
     def judged(self, verdict: sift.Verdict) -> None:
-        self.made, self.distinct, self.level = verdict.rows, verdict.distinct(), verdict.level
+        self.made, self.distinct, self.unlevel = verdict.rows, verdict.distinct(), unlevel(self.view, verdict)
         self.left.update(one.reason for one in verdict.left.values())
 
     def answered(self, split: str, rows: pa.Table) -> None:
@@ -164,11 +164,8 @@ def _told(one: Items, rehearsal: bool) -> Iterator[str]:
     name = _NAMES[one.view]
     left = ", ".join(f"{reason} {n:,}" for reason, n in sorted(one.left.items())) or "none"
     yield f"items of {name}: {one.made:,} solved, {one.rows:,} kept; left out: {left}"
-    if not one.level:
-        yield (
-            f"the right options of {name} are **not level** in length and place: fewer than {level.LEAST} items are left, of "
-            "which three points mean nothing"
-        )
+    if one.unlevel:
+        yield one.unlevel.replace("not level", "**not level**")
     yield (
         f"scenarios of {name} that do not repeat an earlier one (half of the runs of three words shared, names left out): "
         f"{one.distinct:.1%}; words a scenario: {one.words}, a rationale: {one.reasons}"
@@ -181,6 +178,31 @@ def _told(one: Items, rehearsal: bool) -> Iterator[str]:
             f"items of {name} (a guess: {prod(sift.chances(one.view)):.1%}); it was asked on until it was wrong, and items "
             "that it never got wrong are not kept"
         )
+
+
+def unlevel(view: str, verdict: sift.Verdict) -> str:
+    """That the items of a view are not level, as a sentence: of each question the worst, with its share and chance. ''
+    where they are."""
+    told = "; ".join(
+        f"the right {_ASKED[tilt.question]} is {_rank(tilt, view)} in {tilt.share:.1%} (chance {tilt.chance:.1%})"
+        for tilt in verdict.tilts
+    )
+    if not told:
+        return ""
+    return (
+        f"the right options of {_NAMES[view]} are not level in length and place: {told}. Of {verdict.kept:,} items no level "
+        f"set of at least {level.LEAST} was found, so none was left out for it"
+    )
+
+
+def _rank(tilt: sift.Tilt, view: str) -> str:
+    """'the longest', 'the 2nd longest', 'the 3rd by length', 'the shortest', 'option A'."""
+    if tilt.kind == "place":
+        return f"option {LETTERS[tilt.rank]}"
+    size = sift.SIZES[view][[right for _, right in sift.OPTIONS[view]].index(tilt.question)]
+    if tilt.rank == size - 1:
+        return "the shortest"
+    return f"the {_RANKS[tilt.rank]}" + (" by length" if tilt.rank > 1 else "")
 
 
 def _shortcuts(one: Items) -> Iterator[list[str]]:

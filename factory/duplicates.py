@@ -8,7 +8,8 @@ import hashlib
 import re
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -36,6 +37,7 @@ class Measure:
 
 TEXTS = Measure(0.8, bands=8, rows=4)  # finds 0.985 of the pairs at 0.8
 SCENES = Measure(0.5, bands=24, rows=3, before=2)  # finds 0.959 of those at 0.5, and 0.997 of those at 0.6
+MOULDS = Measure(0.6, bands=24, rows=3, before=3)  # 0.997 of those at 0.6
 
 Hashes = np.ndarray[tuple[int], np.dtype[np.uint64]]
 
@@ -68,6 +70,22 @@ def _capitals(text: str) -> set[str]:
             if number and word[0][0].isupper() and text[word.start() - 1] not in "\"'“‘«([{":
                 found.add(_bare(normal(word[0])))
     return found - _SELF
+
+
+def masked(text: str, known: Iterable[str]) -> str:
+    """The normal form of a text in which each stretch of words of these known texts is one mark: what stays of a mould
+    when the things that it was filled with are taken out."""
+    gone = {word for one in known for word in normal(one).split()}
+    left: list[str] = []
+    for word in normal(text).split():
+        if word not in gone:
+            left.append(word)
+        elif left[-1:] != [_MARK]:
+            left.append(_MARK)
+    return " ".join(left)
+
+
+_MARK = "*"  # no word of a normal form
 
 
 def _bare(word: str) -> str:
@@ -132,6 +150,28 @@ class Finder:
         if not len(self):
             return {}
         found = {row: Twin(row, first, "duplicate") for row, first in _pairs(*_groups(np.concatenate(self._exact)))}
+        is_near = self._nearness()
+        for row, first in self._alike():
+            if row not in found and first not in found and is_near(row, first):
+                found[row] = Twin(row, first, "near_duplicate")
+        # The first of equal texts may itself be nearly another one: what a twin points at is always a row that stays.
+        firsts = {row: found[twin.first].first for row, twin in found.items() if twin.first in found}
+        return found | {row: replace(found[row], first=first) for row, first in firsts.items()}
+
+    def crowded(self, most: int, out: Container[int] = ()) -> dict[int, int]:
+        """Rows that are near to at least so many earlier ones (of those that a bucket shows: `before` and the first), each
+        with the first of these; rows that are `out` count for nothing."""
+        if not len(self):
+            return {}
+        near: defaultdict[int, list[int]] = defaultdict(list)
+        is_near = self._nearness()
+        for row, first in self._alike():
+            if row not in out and first not in out and is_near(row, first):
+                near[row].append(first)
+        return {row: min(firsts) for row, firsts in near.items() if len(firsts) >= most}
+
+    def _nearness(self) -> Callable[[int, int], bool]:
+        """Whether two rows overlap so much as the measure wants: all their runs of words are compared."""
         self._shingles.flush()
         runs = np.memmap(self._shingles, np.uint32, "r")
         ends = np.cumsum(np.concatenate(self._sizes)).tolist()
@@ -139,14 +179,11 @@ class Finder:
         def of(row: int) -> set[int]:
             return set(runs[ends[row - 1] if row else 0 : ends[row]].tolist())
 
-        for row, first in self._alike():
-            if row not in found and first not in found:
-                a, b = of(row), of(first)
-                if len(a & b) >= self.measure.near * len(a | b):
-                    found[row] = Twin(row, first, "near_duplicate")
-        # The first of equal texts may itself be nearly another one: what a twin points at is always a row that stays.
-        firsts = {row: found[twin.first].first for row, twin in found.items() if twin.first in found}
-        return found | {row: replace(found[row], first=first) for row, first in firsts.items()}
+        def is_near(row: int, first: int) -> bool:
+            a, b = of(row), of(first)
+            return len(a & b) >= self.measure.near * len(a | b)
+
+        return is_near
 
     def _alike(self) -> Iterator[tuple[int, int]]:
         """Pairs (row, earlier row) that share a band, in order: each row with the first of its bucket, and with some just

@@ -21,7 +21,7 @@ Counts = np.ndarray[Any, np.dtype[np.int64]]
 @dataclass(frozen=True, slots=True)
 class Levelled:
     """The items to leave out, each with the column that was too often right; and whether every column holds in what is
-    left. It may not where fewer than `LEAST` items are."""
+    left. It may not where no level set of `LEAST` items is found: then none goes."""
 
     gone: Mapping[int, int]
     holds: bool
@@ -51,7 +51,8 @@ def levelled(shares: Counts, limits: Sequence[int]) -> Levelled:
 
     One at a time goes what brings the columns that are over their limits nearest to them, the first item of those that do
     it equally well. It ends: each step takes an item away, and fewer than `LEAST` are not levelled. At last what turns out
-    to have gone in vain comes back, so that none of the items that are left out could stay.
+    to have gone in vain comes back, so that none of the items that are left out could stay. Where fewer than `LEAST` would
+    be left nothing goes: a handful is no better level than whole.
     """
     if not len(shares):
         return Levelled({}, holds=True)
@@ -65,11 +66,13 @@ def levelled(shares: Counts, limits: Sequence[int]) -> Levelled:
         queue.take(kind, int(np.argmax(np.where(adds[kind] > 0, over, over.min() - 1))))
         over = over - adds[kind]
     if (over > 0).any():
-        return Levelled(queue.gone, holds=False)
+        return Levelled({}, holds=False)
     while (fits := (queue.left < queue.full) & (over + adds <= 0).all(axis=1)).any():
         kind = int(np.argmax(fits))
         queue.give_back(kind)
         over = over + adds[kind]
+    if queue.gone and queue.left.sum() < LEAST:
+        return Levelled({}, holds=False)
     return Levelled(queue.gone, holds=True)
 
 

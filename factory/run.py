@@ -30,6 +30,7 @@ from factory.files import locked, write_atomic, writing
 from factory.frozen import Frozen, need
 from factory.plan import Shards, extents, passages
 from factory.replay import asking_of
+from factory.runner import VERDICTS as VERDICTS
 from factory.runner import Limits, Runner, Tally
 from factory.settings import Content, Operation, operation_from
 from factory.stages import Pipeline
@@ -201,8 +202,6 @@ def _resumed(
 
 
 RETRY = "retry.json"
-# What is a result, not a failure: a solver that is asked until it agrees has agreed to nothing.
-VERDICTS = frozenset(("solver_disagrees", "answerable_without_reading"))
 
 
 def retry(out: str | os.PathLike[str], stage: str = "", reason: str = "", **how: Any) -> tuple[int, int, Result]:
@@ -345,7 +344,7 @@ def _result(job: Job, tally: Tally, counted: dict[str, Any], began: float, *, di
         corpus=counted,
         did=did,
         seconds=time.monotonic() - began,
-        notes=job.notes,
+        notes=(*job.notes, *build.notes(job.store)),
     )
 
 
@@ -421,6 +420,8 @@ def rebuild(out: str | os.PathLike[str], watcher: Watcher | None = None) -> None
     screen = _screen(last_start(store).get("decontaminate", ""))
     with locked(store.out / "lock"), _quick_interrupt():
         build.build(store, frozen.content, frozen.identity, steps, book, (watcher or Silent()).say, screen)
+        for note in build.notes(store):
+            (watcher or Silent()).say(note)
 
 
 def _findable(operation: Operation) -> Operation:

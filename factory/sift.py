@@ -1,5 +1,5 @@
-"""What is left out of the items of a whole run: copies of a benchmark, repetitions, crowded categories, answers that the
-train split gives away, shortcuts.
+"""What is left out of the items of a whole run: copies of a benchmark, repetitions, rationales of one mould, answers that
+the train split gives away, crowded categories, shortcuts.
 
 Items come in canonical order and each rule works in that order, so the same run always loses the same items. What a rule
 takes away is no longer seen by the next one. A few dozen bytes an item are held; texts go through temporary files.
@@ -18,12 +18,13 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from factory.duplicates import SCENES, Finder, nameless
+from factory.duplicates import MOULDS, SCENES, Finder, masked, nameless
 from factory.errors import WrongRequest
-from factory.level import levelled, limits, places, ranks
+from factory.level import WHOLE, levelled, limits, places, ranks
 
 CROWDED = 1.5  # times its even share: more than that of a category is left out
 FEW = 10  # items of a category that are never too many
+MOULD = 3  # rationales of one mould that may stay
 TOLD = 7  # words of a right option that are no coincidence where it stands in train too
 
 # The options of an item: their column, and that of the right one.
@@ -38,7 +39,7 @@ CATEGORY: Mapping[str, tuple[str, ...]] = {
 }
 CATEGORIES: Mapping[str, int] = {"mcq_eu": 11, "mcq_ea": 8}
 SIZES: Mapping[str, tuple[int, ...]] = {"mcq_eu": (6, 4), "mcq_ea": (4,)}  # options of each question
-_KNOWN = ("id", "source_id", "scenario", "subject", "actor")
+_KNOWN = ("id", "source_id", "scenario", "subject", "actor", "rationale")
 COLUMNS = {view: [*_KNOWN, *CATEGORY[view], *(column for pair in OPTIONS[view] for column in pair)] for view in OPTIONS}
 
 
@@ -52,12 +53,32 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class Tilt:
+    """A length or a place of the option that is right too often in what is left."""
+
+    question: str  # the column of its right option
+    kind: str  # 'length' or 'place'
+    rank: int  # 0 is the longest, or the first
+    share: float  # of the items that it is right in
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The items of one view that are left out, by their number over the run."""
 
     left: Mapping[int, Left]
     rows: int
-    level: bool = True  # no rank by length and no place is right too often; may be missed where few items are left
+    tilts: tuple[Tilt, ...] = ()  # the worst of each question that is not level: of few items none goes for that
+
+    @property
+    def level(self) -> bool:
+        """Whether no rank by length and no place is right too often."""
+        return not self.tilts
+
+    @property
+    def kept(self) -> int:
+        return self.rows - len(self.left)
 
     def named(self, ids: Mapping[int, str]) -> "Verdict":
         """The same with the rows that are repeated by their ids."""
@@ -82,7 +103,7 @@ def judge(
     """
     left: dict[int, Left] = {}
     seen, numbers, row = _Seen(view, split), list[int](), 0
-    with Finder(folder, SCENES) as finder:
+    with Finder(folder, SCENES) as finder, Finder(folder, MOULDS) as reasons:
         for table in tables:
             clean = []
             for item in table.to_pylist():
@@ -93,31 +114,59 @@ def judge(
                     numbers.append(row)
                 row += 1
             finder.add([item["scenario"] for item in clean], [_scene(item) for item in clean])
+            reasons.add([item["rationale"] for item in clean], [_mould(view, item) for item in clean])
             seen.add(clean)
         twins = finder.twins()
+        moulds = reasons.crowded(MOULD, out=twins)
     left |= {numbers[at]: Left(twin.reason, first=numbers[twin.first]) for at, twin in twins.items()}
-    rest = [at for at in range(len(numbers)) if at not in twins]
+    left |= {numbers[at]: Left("template_rationale", first=numbers[first]) for at, first in moulds.items()}
+    rest = [at for at in range(len(numbers)) if at not in twins and at not in moulds]
     known = given_away(seen.answers[rest], seen.train[rest])
     left |= {numbers[rest[n]]: Left("answer_in_train", first=numbers[rest[first]]) for n, first in known.items()}
-    gone, level = _balanced(view, seen, [at for n, at in enumerate(rest) if n not in known])
-    return Verdict(left | {numbers[at]: one for at, one in gone.items()}, row, level)
+    rest = [at for n, at in enumerate(rest) if n not in known]
+    gone, holds = _balanced(view, seen, rest, levels=True)
+    if not holds:
+        gone, _ = _balanced(view, seen, rest, levels=False)
+    tilts = () if holds else _tilts(view, seen.shares[[at for at in rest if at not in gone]])
+    return Verdict(left | {numbers[at]: one for at, one in gone.items()}, row, tilts)
 
 
-def _balanced(view: str, seen: "_Seen", rest: list[int]) -> tuple[dict[int, Left], bool]:
-    """Which of the items that are left so far go for their category, length or place, and whether lengths and places are
-    level then. What goes for one may make a category too large a part of what is left, so both are done until both hold."""
+def _balanced(view: str, seen: "_Seen", rest: list[int], *, levels: bool) -> tuple[dict[int, Left], bool]:
+    """Which of the items that are left so far go for their category and, with `levels`, for length or place; and whether
+    what is left is level then. What goes for one may make a category too large a part of what is left, so both are done
+    until both hold."""
     gone: dict[int, Left] = {}
-    shares, level = seen.shares, None
+    shares, done = seen.shares, False
     while True:
         crowd = [rest[n] for n in crowded([seen.groups[at] for at in rest], CATEGORIES[view])]
         gone |= {at: Left("over_quota") for at in crowd}
         rest = [at for at in rest if at not in gone]
-        if level is not None and not crowd:
-            return gone, level.holds
+        if done and not crowd:
+            return gone, levels
+        done = True
+        if not levels:
+            continue
         level = levelled(shares[rest], limits(SIZES[view]) * 2)
+        if not level.holds:
+            return gone, False
         for n, column in level.gone.items():
             gone[rest[n]] = Left("length_shortcut") if column < sum(SIZES[view]) else Left("position_shortcut")
         rest = [at for at in rest if at not in gone]
+
+
+def _tilts(view: str, shares: "np.ndarray[Any, np.dtype[np.int64]]") -> tuple[Tilt, ...]:
+    """Of each question the length or place that is furthest above its limit."""
+    mean = shares.mean(axis=0) / WHOLE
+    over = mean - np.array(limits(SIZES[view]) * 2) / WHOLE
+    columns = [
+        (n, kind, rank) for kind in ("length", "place") for n, size in enumerate(SIZES[view]) for rank in range(size)
+    ]
+    found = []
+    for number, (_, right) in enumerate(OPTIONS[view]):
+        at = max((c for c, (n, *_) in enumerate(columns) if n == number), key=lambda c: over[c])
+        if over[at] > 0:
+            found.append(Tilt(right, *columns[at][1:], share=float(mean[at]), chance=chances(view)[number]))
+    return tuple(found)
 
 
 class _Seen:
@@ -184,6 +233,12 @@ def _people(item: Mapping[str, Any]) -> tuple[str, str]:
 def _scene(item: Mapping[str, Any]) -> str:
     """A scenario as it is compared with others of the run: the same scene with other names is the same."""
     return nameless(item["scenario"], _people(item))
+
+
+def _mould(view: str, item: Mapping[str, Any]) -> str:
+    """A rationale without what it takes from its own item: what other items may not have too."""
+    options = chain.from_iterable(item[choices] for choices, _ in OPTIONS[view])
+    return masked(item["rationale"], [item["scenario"], *_people(item), *options])
 
 
 def chances(view: str) -> tuple[float, ...]:
@@ -300,6 +355,8 @@ def screen(path: Path) -> Screen:
             f"DECONTAMINATE={path} holds no EU.jsonl or EA.jsonl; give the folder with EmoBench's files, or one of them"
         )
     read = [list(_read(file)) for file in files]
+    if empty := [str(file) for file, texts in zip(files, read, strict=True) if not texts]:
+        raise WrongRequest(f"{' and '.join(empty)} has no row; give DECONTAMINATE the files as they were published")
     return replace(
         Screen.of([text for texts in read for _, text in texts]),
         files=tuple((file.name, len(texts)) for file, texts in zip(files, read, strict=True)),

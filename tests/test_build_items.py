@@ -52,6 +52,15 @@ def _scene(kind: str, number: int) -> str:
     return "Ilan " + " ".join(drawn.choice(WORDS) for _ in range(40)) + "."
 
 
+OWN = "oak elm fir ash yew bay fig rye hop pea bat cat cow doe eel elk emu ewe fox gnu hen hog".split()
+
+
+def _reason(number: int) -> str:
+    """A rationale like no other."""
+    drawn = random.Random(number)
+    return "Ilan kept it. " + " ".join(drawn.choice(OWN) for _ in range(24)) + "."
+
+
 def _turned(choices: Sequence[str], number: int) -> tuple[str, ...]:
     at = number % len(choices)
     return (*choices[at:], *choices[:at])
@@ -68,7 +77,7 @@ def _records(number: int, spoil: Spoil, blind: Callable[[int], float]) -> dict[s
         EMOTIONS[number % 6],
         CAUSES[number % 4],
     )  # each length is right as often as any other, and each place
-    asked = {**own, "dialogue_id": f"{ident}.b.d", "actor": "Ilan", "subject": "Ilan", "rationale": "Ilan kept it."}
+    asked = {**own, "dialogue_id": f"{ident}.b.d", "actor": "Ilan", "subject": "Ilan", "rationale": _reason(number)}
     eu: Any = spoil(number, EuItem(
         id=f"{ident}.b.d.eu1", coarse_category="coarse", finegrained_category=FINE[number % 11],
         scenario=_scene("eu", number), emotion_choices=_turned(EMOTIONS, number // 6), emotion_label=emotion,
@@ -356,8 +365,26 @@ def test_a_view_that_is_too_small_to_level_is_named(tmp_path: Path, card: str) -
     """Where the length tells and fewer than thirty items are left; a level view is not mentioned."""
     store = _built(_run(tmp_path, 25, lambda n, item: _righted(item, CAUSES[1])))
     said = (store.dataset / "README.md").read_text(encoding="utf-8")
-    assert "the right options of application (EA) are **not level**" in said and len(_rows(store, "mcq_ea")) == 25
+    told = "not level** in length and place: the right answer is the 2nd longest in 100.0% (chance 25.0%)"
+    assert f"the right options of application (EA) are **{told}" in said and len(_rows(store, "mcq_ea")) == 25
+    assert next(line for line in said.splitlines() if told in line)[2:].replace("**", "") in build.notes(store)
     assert "not level" not in card
+
+
+def test_a_run_whose_longest_is_always_right_is_kept_whole(tmp_path: Path) -> None:
+    """Nothing is left out in vain, and a level view has no note."""
+    store = _built(_run(tmp_path, 60, lambda n, item: _righted(item, CAUSES[0])))
+    assert len(_rows(store, "mcq_ea")) == 60 and _dropped(store) == [] and len(build.notes(store)) == 1
+
+
+def test_the_card_counts_rationales_of_one_mould(tmp_path: Path) -> None:
+    """Each names the first of its mould."""
+    store = _built(
+        _run(tmp_path, 40, _spoilt(EuItem, range(10, 20), rationale="So it is, whatever else might be said."))
+    )
+    said = (store.dataset / "README.md").read_text(encoding="utf-8")
+    assert "items of understanding (EU): 40 solved, 33 kept; left out: template_rationale 7" in said
+    assert [(one["id"][:3], one["twin"][:3]) for one in _dropped(store)] == [(f"t{n}", "t10") for n in range(13, 20)]
 
 
 def test_the_card_gives_the_first_answer_without_the_scenario(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.duplicates import SCENES, TEXTS, Finder, Measure, Twin, nameless
+from factory.duplicates import MOULDS, SCENES, TEXTS, Finder, Measure, Twin, masked, nameless
 from factory.text import normal
 
 LONG = (
@@ -188,3 +188,35 @@ def test_a_text_without_its_people(text: str, names: list[str], left: str) -> No
     """Given names and capitals within a sentence go, with the articles before them; what opens a sentence or a quotation
     stays, and so does a text that is nothing else."""
     assert nameless(text, names) == left
+
+
+# Moulds ------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_mould_was_filled_with_is_one_mark() -> None:
+    """A stretch of words of the item, however long; what is left is the mould's own."""
+    known = ("The fox ran over the bridge.", "Fox")
+    text = "It begins like this: the Fox ran over. Therefore the bridge! Relief."
+    assert masked(text, known) == "it begins like this * therefore * relief"
+    assert masked("The fox ran.", known) == "*" and masked("", known) == ""
+
+
+def test_a_row_is_crowded_that_is_near_to_so_many_earlier_ones() -> None:
+    """Equal or nearly; the first of them is named, and rows that are out count for nothing."""
+    other = (
+        "a boy drove nine geese along the dry bed of the brook and sang to them until the last house was out of sight"
+    )
+    texts = [LONG, other, LONG, f"{LONG} too", other, LONG, f"{LONG} again"]
+    with Finder(measure=MOULDS) as finder:
+        finder.add(texts)
+        assert finder.crowded(3) == {5: 0, 6: 0}
+        assert finder.crowded(3, out={0}) == {6: 2}
+    with Finder(measure=MOULDS) as none:
+        assert none.crowded(3) == {}
+
+
+def test_hundreds_of_one_mould_leave_its_first_three() -> None:
+    """However many there are, each is held against some just before it."""
+    with Finder(measure=MOULDS) as finder:
+        finder.add([f"{LONG} {n}" for n in range(300)])
+        assert finder.crowded(3) == dict.fromkeys(range(3, 300), 0)

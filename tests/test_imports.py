@@ -64,9 +64,9 @@ ALLOWED = {
     "sift": "duplicates errors level",
     "card_items": "level records sift views",
     "card": "card_items checks prompts records requests settings sift stages taxonomy text views",
-    "build": "card duplicates files prompts records requests settings sift stages store views",
+    "build": "card card_items duplicates files prompts records requests settings sift stages store views",
     # what joins them
-    "runner": "cost engines errors journal records requests stages store",
+    "runner": "cost engines errors journal records requests settings stages store text",
     "plan": "corpus errors records runner settings store text",
     "worker": "errors records runner store run",
     "replay": "prompts records requests stages",

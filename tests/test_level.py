@@ -64,15 +64,16 @@ def test_every_rank_of_every_question_holds(causes: tuple[float, ...]) -> None:
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=200))
 @settings(max_examples=100, deadline=None)
 def test_it_ends_and_no_item_goes_in_vain(right: list[tuple[int, int]]) -> None:
-    """Whatever the items: either all holds and none of those left out could come back, or fewer than thirty are left."""
+    """Whatever the items: all holds, thirty at least are left and none of those left out could come back; or none goes."""
     rows = _items(right)
     found = levelled(rows, limits(SIZES))
     kept = np.delete(rows, list(found.gone), axis=0)
     assert found.holds == _holds(kept)
     if found.holds:
         assert not any(_holds(np.vstack([kept, rows[at]])) for at in found.gone)
+        assert len(kept) >= min(LEAST, len(rows))
     else:
-        assert len(kept) == min(LEAST - 1, len(rows))
+        assert found.gone == {}
 
 
 def test_what_went_in_vain_comes_back() -> None:
@@ -91,6 +92,21 @@ def test_fewer_than_thirty_items_are_not_levelled() -> None:
     rows = _items([(n % 6, 0) for n in range(LEAST - 1)])
     assert levelled(rows, limits(SIZES)) == Levelled({}, holds=False)
     assert levelled(rows[:0], limits(SIZES)) == Levelled({}, holds=True)
+
+
+@pytest.mark.parametrize("count", [LEAST, 36, 200])
+def test_what_cannot_be_level_stays_whole(count: int) -> None:
+    """The longest always right, or nearly so: no item is given up for a set that is not level, or is a handful."""
+    always = _items([(n % 6, 0) for n in range(count)])
+    nearly = _items([(n % 6, 0 if n >= 12 else 1 + n % 3) for n in range(count)])  # 16 of the 36 could be level
+    assert levelled(always, limits(SIZES)) == levelled(nearly, limits(SIZES)) == Levelled({}, holds=False)
+
+
+@pytest.mark.parametrize(("count", "longest"), [(30, 9), (36, 15)])
+def test_a_level_set_of_29_is_none(count: int, longest: int) -> None:
+    """The last item that would have to go takes it below thirty: then all stay."""
+    rows = _items([(n % 6, 0 if n < longest else 1 + n % 3) for n in range(count)])
+    assert levelled(rows, limits(SIZES)) == Levelled({}, holds=False)
 
 
 @pytest.mark.parametrize(

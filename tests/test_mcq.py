@@ -21,7 +21,7 @@ from factory.errors import Stopped, Unreachable
 from factory.level import WHOLE
 from factory.records import Reject
 from factory.requests import Identity, Reply, Request, key
-from factory.settings import Operation
+from factory.settings import Content, Operation
 from factory.sift import CATEGORIES, OPTIONS, category, lengths
 from factory.store import Store
 
@@ -30,6 +30,7 @@ DATA = Path(__file__).resolve().parents[1].parent / "shared/data"
 VIEWS = ("dialogues", "mcq_eu", "mcq_ea")
 THINGS = "ladder kettle saddle lantern basket barrel mirror anchor trumpet candle blanket compass".split()
 PLACES = "harbour orchard chapel market workshop granary ferry quarry stable library bakery garden".split()
+ASIDES = "oak elm fir ash yew bay fig rye hop pea bat cat cow doe eel elk emu ewe fox gnu hen hog".split()
 PEOPLE = "brother cousin neighbour teacher aunt partner captain apprentice landlady grandmother".split()
 LONGER, SHORTER = ("Amusement Curiosity Excitement Admiration Annoyance", "Envy Joy Pride Love Anger")  # than Remorse
 BENCHMARK = (
@@ -132,13 +133,12 @@ class Scribe:
                 ("scenario_clear", "emotions_present", "causes_present", "dilemma_present", "rich_enough"), count > 5
             )
         thing, place = drawn.choice(THINGS), drawn.choice(PLACES)
+        aside = " ".join(drawn.sample([*ASIDES, *THINGS, *PEOPLE], 16))  # nobody says nearly the same twice
         if "no question" in request.fields.get("phase", ""):
-            return {"text": f"You walked out of the {place}, and the {thing} lay there behind you at {count}."}
+            return {"text": f"You walked out of the {place}, and the {thing} lay there behind you at {aside}."}
         if count % 2:
-            return {"text": f"What did you see in the {place} when the {thing} fell, and who stood there at {count}?"}
-        return {
-            "text": f"I was in the {place} with the {thing} and it slipped, and I walked on for {count} miles or so."
-        }
+            return {"text": f"What did you see in the {place} when the {thing} fell, and who stood there at {aside}?"}
+        return {"text": f"I let the {thing} slip in the {place} and walked past {aside}."}
 
     def _mcq_eu(self, request: Request, drawn: random.Random) -> dict[str, Any]:
         return {"items": [self._eu(request, n, drawn) for n in _numbers(request)]}
@@ -205,7 +205,8 @@ def _numbers(request: Request) -> range:
 
 def _begin(drawn: random.Random) -> str:
     """Rationales of one batch begin each in its own way."""
-    return f"Between {drawn.choice(PLACES)} and {drawn.choice(PLACES)} {drawn.choice(PEOPLE)}s know:"
+    asides = " ".join(drawn.choices(ASIDES, k=24))  # else all of a run are of one mould
+    return f"Between {drawn.choice(PLACES)} and {drawn.choice(PLACES)} {drawn.choice(PEOPLE)}s know {asides}:"
 
 
 @pytest.fixture(scope="module")
@@ -395,7 +396,7 @@ def test_an_item_that_the_solver_rejected_is_not_asked_again(tmp_path: Path) -> 
     assert count > 5 and why["schema"] > 0 and set(why) <= {"solver_disagrees", "schema", "no_actor"}
     asked, still, result = running.retry(run.out, engine=(engine := Sceptic()))
     assert asked == why.total() - count and still == why["no_actor"]
-    (note,) = result.notes
+    (note,) = _alone(result)
     assert note.startswith(f"{count} items that the solver did not agree with") and "agreement mean nothing" in note
     assert not settled & {reply["unit"] for reply in run.table("replies").to_pylist() if reply["key"] in engine.keys}
 
@@ -406,12 +407,17 @@ def test_an_item_that_the_solver_rejected_is_asked_again_by_its_reason(tmp_path:
     count = len(_verdicts(run))
     for _ in range(2):
         asked, still, result = running.retry(run.out, reason="solver_disagrees", engine=Sceptic())
-        assert (asked, result.notes) == (count, ()) and 0 < still <= count
+        assert (asked, _alone(result)) == (count, []) and 0 < still <= count
         count = still
     asked, still, result = running.retry(run.out, engine=Sceptic())
-    assert still <= asked < count and len(result.notes) == 1
+    assert still <= asked < count and len(_alone(result)) == 1
     left = len(_verdicts(run))
     assert running.retry(run.out, reason="solver_disagrees", engine=Scribe())[:2] == (left, 0)
+
+
+def _alone(result: running.Result) -> list[str]:
+    """What is said of items that are not asked again; other notes are of levels."""
+    return [note for note in result.notes if "not level" not in note]
 
 
 def _verdicts(run: Run) -> list[Reject]:
@@ -542,3 +548,46 @@ def test_the_fables_give_two_hundred_items_of_each_kind(tmp_path: Path) -> None:
         "solver_disagrees",
     ):
         assert figure in card
+
+
+# What a person is told ---------------------------------------------------------------------------------------------------
+
+
+def test_a_share_that_leaves_no_client_says_so(tmp_path: Path) -> None:
+    """With the number of actors, and what to give; a run that has other rows says it too."""
+    from rich.console import Console
+
+    for name, stages in (("items", ["mcq"]), ("all", None)):
+        how: dict[str, Any] = {"stages": stages, "operation": Operation(limit=1)}
+        result = running.synth(CORPORA, out=tmp_path / name, content=Content(dialogue_share=0.0), **how)
+        console = Console(width=5000, no_color=True)
+        with console.capture() as got:
+            for part in show.summary(result):
+                console.print(part)
+        actors = result.tally.counts["actors"].kept
+        assert actors > 1 and f"dialogue_share = 0 took no client from the {actors} actors found" in got.get()
+        assert "give it a higher value" in got.get() and "Actors must stand" not in got.get()
+
+
+def test_a_run_that_is_not_level_says_so_at_its_end(tmp_path: Path) -> None:
+    """Each time it is asked for, with the question, its share and chance; a writer of longest answers loses none to it."""
+
+    def longest(stage: str, number: int, item: dict[str, Any]) -> None:
+        name, wrong = ("cause", "wrong_causes") if stage == "mcq_eu" else ("answer", "wrong")
+        item[name] = f"{item[name]} {'so ' * 9}".strip()
+        assert len(item[name]) > max(map(len, item[wrong]))
+
+    how: dict[str, Any] = {"out": tmp_path / "run", "stages": ["mcq"], "operation": Operation(limit=8)}
+    result = running.synth(CORPORA, engine=Scribe(longest), **how)
+    told = "is the longest in 100.0% (chance 25.0%)"
+    assert [told in note for note in result.notes] == [True, True] and "the right cause" in result.notes[0]
+    assert not {one["reason"] for one in _dropped(factory.load(result.out))} & {"length_shortcut", "position_shortcut"}
+    again = running.synth(CORPORA, engine=Scribe(longest), **how)
+    assert not again.did and again.notes == result.notes
+
+
+def test_a_small_rehearsal_loses_nothing_to_levelling(tmp_path: Path) -> None:
+    """One item of each kind a dialogue, of sixteen narratives: fewer than thirty."""
+    run = factory.synth(CORPORA, tmp_path / "run", stages=["mcq"], limit=16, items=1)
+    assert all(len(run.dataset(view)) > 10 for view in OPTIONS)
+    assert not {"length_shortcut", "position_shortcut"} & {one["reason"] for one in _dropped(run)}

@@ -35,6 +35,15 @@ def _scene(number: int) -> str:
     return "Ilan " + " ".join(drawn.choice(WORDS) for _ in range(40))
 
 
+OWN = "oak elm fir ash yew bay fig rye hop pea bat cat cow doe eel elk emu ewe fox gnu hen hog".split()
+
+
+def _reason(number: int) -> str:
+    """A rationale like no other, of words that stand in no scene."""
+    drawn = random.Random(number)
+    return "Ilan " + " ".join(drawn.choice(OWN) for _ in range(24))
+
+
 LONG = ("nobody came to the mill", "nobody came to it", "nobody came", "nobody")  # from the longest to the shortest
 OTHER = ("Remorse", "Relief", "Anger", "Envy")
 
@@ -50,6 +59,7 @@ def _item(number: int, **own: Any) -> dict[str, Any]:
         "scenario": _scene(number),
         "subject": "Ilan",
         "actor": "Ilan",
+        "rationale": _reason(number),
         "finegrained_category": f"category {number % 11}",
         "emotion_choices": emotions,
         "emotion_label": emotions[emotion],
@@ -205,7 +215,55 @@ def test_what_is_left_holds_all_at_once(tmp_path: Path) -> None:
 def test_a_handful_is_not_levelled_and_says_so(tmp_path: Path) -> None:
     """Under thirty items three points are less than one of them."""
     items = [_item(n, cause_label=f"{LONG[0]}, {n}") for n in range(29)]
-    assert judge("mcq_eu", [_table(items)], tmp_path, None) == sift.Verdict({}, 29, level=False)
+    tilt = sift.Tilt("cause_label", "length", 0, share=1.0, chance=0.25)
+    assert judge("mcq_eu", [_table(items)], tmp_path, None) == sift.Verdict({}, 29, (tilt,))
+
+
+def test_what_cannot_be_levelled_loses_nothing_to_it(tmp_path: Path) -> None:
+    """Where the longest is always right no item is given up for nothing; the quota takes its own all the same."""
+    items = [_item(n, cause_label=f"{LONG[0]}, {n}") for n in range(220)]
+    for item in items[:60]:
+        item["finegrained_category"] = "category 0"
+    found = judge("mcq_eu", [_table(items)], tmp_path, None)
+    assert {one.reason for one in found.left.values()} == {"over_quota"} and not found.level
+    assert [(one.question, one.kind, one.rank, one.share) for one in found.tilts] == [("cause_label", "length", 0, 1.0)]
+
+
+# Rationales of one mould -------------------------------------------------------------------------------------------------
+
+
+def _moulded(item: dict[str, Any]) -> str:
+    scene = " ".join(item["scenario"].split()[:12])
+    return (
+        f"Considering everything carefully, the passage begins like this: {scene}. Therefore somebody such as "
+        f"{item['subject']} has good grounds: {item['cause_label']}, and nothing besides this survives scrutiny. "
+        f"{item['emotion_label']}."
+    )
+
+
+def test_rationales_of_one_mould_go_but_three(tmp_path: Path) -> None:
+    """Whatever of its scene, its options and its people each was filled with; the first of them is named."""
+    items = [_item(n) for n in range(60)]
+    for item in items[10:30]:
+        item |= {"rationale": _moulded(item), "finegrained_category": "category 0"}  # no crowd when they are gone
+    assert _left(items, tmp_path) == dict.fromkeys(range(13, 30), ("template_rationale", 10))
+
+
+def test_a_turn_of_speech_makes_no_mould(tmp_path: Path) -> None:
+    """A beginning and an end that all have, around reasons of their own."""
+    items = [_item(n) for n in range(60)]
+    for n, item in enumerate(items):
+        item["rationale"] = f"One has to know that {_reason(n)}. What remains is {item['emotion_label']}, because so."
+    assert _left(items, tmp_path) == {}
+
+
+def test_what_repeats_a_scene_counts_for_no_mould(tmp_path: Path) -> None:
+    """It is left out already: three that stay are what a fourth must be like."""
+    items = [_item(n) for n in range(40)]
+    for item in items[4:8]:
+        item["rationale"] = _moulded(item)
+    items[5]["scenario"] = items[4]["scenario"]
+    assert _left(items, tmp_path) == {5: ("duplicate", 4)}
 
 
 # Benchmarks --------------------------------------------------------------------------------------------------------------
@@ -330,6 +388,8 @@ def test_a_screen_says_what_was_read_and_what_was_not(tmp_path: Path) -> None:
     [
         (lambda folder: folder / "nowhere", "holds no EU.jsonl"),
         (lambda folder: _write(folder, "other.jsonl", {}), "holds no EU.jsonl"),
+        (lambda folder: _write(folder, "EU.jsonl"), r"EU.jsonl has no row; give DECONTAMINATE"),
+        (lambda folder: _write(_write(folder, "EU.jsonl"), "EA.jsonl", {"scenario": "x"}), r"EU.jsonl has no row"),
         (lambda folder: _write(folder, "EU.jsonl", {"text": "x"}), r"EU.jsonl:1 is no item"),
         (lambda folder: _write(folder, "EA.jsonl", {"scenario": "x"}, [1]), r"EA.jsonl:2 is no item"),  # type: ignore[arg-type]
     ],
