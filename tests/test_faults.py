@@ -77,7 +77,9 @@ def test_a_unit_that_fails_for_ever_costs_that_unit_only(
 
     out = tmp_path / "run"
     run.synth(tales(), out=out, engine=counting(fault=failing))
-    thrown = [(r.id, r.reason) for r in rejects(Store(out), Store(out).names()) if r.level == "unit" and r.stage != "solve"]
+    thrown = [
+        (r.id, r.reason) for r in rejects(Store(out), Store(out).names()) if r.level == "unit" and r.stage != "solve"
+    ]
     assert thrown == [("tale2.p1", "engine_error")]
     accounts_hold(out)
     table = Store(out).table(Store(out).names()[0], "labels")
