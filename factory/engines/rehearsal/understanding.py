@@ -25,7 +25,7 @@ SHAPES = (
     "{first} {rest} {Belief}. {Sign}. {reasons} {end}",
     "Seen from outside, {sign}. Seen from {his} side, {belief}. {nots} {reasons} {end}",
     "{Sign}; {belief}. {reasons} {nots} {end}",
-    "It is nowhere said in so many words, but {sign}. {Belief}. {nots} {reasons} {end}",
+    "It is nowhere said in so many words, and yet {sign}. {Belief}. {nots} {reasons} {end}",
     "{nots} {Belief}. {reasons} {Sign}. {end}",
 )
 NOTS = (
