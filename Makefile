@@ -130,7 +130,7 @@ doctor: $(VENV)/.base  ## what is installed, reachable and set, each with its cu
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest
 
-test-quick: $(VENV)/.test  ## without the slow ones, about two minutes
+test-quick: $(VENV)/.test  ## without the slow ones, about four minutes
 	@$(BIN)/python -m pytest -m "not slow"
 
 test-vllm: $(VLLM)/.test  ## engines with real (tiny, random) models: vLLM, its server, transformers; about five minutes
