@@ -10,8 +10,8 @@ VLLM := .venv-vllm
 export GOMP_SPINCOUNT ?= 0
 
 # What each command takes, as make variables.
-SYNTH := OUT ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT FAULTS DELAY_MS
-RESUME := BASE_URL LIMIT SHARD_SIZE CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT FAULTS DELAY_MS
+SYNTH := OUT ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT DECONTAMINATE FAULTS DELAY_MS
+RESUME := BASE_URL LIMIT SHARD_SIZE CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT DECONTAMINATE FAULTS DELAY_MS
 
 # What is given on the command line and no target knows is a slip of the pen: LIMT=5 must not mean the whole corpus.
 KNOWN := $(sort $(SYNTH) $(RESUME) CORPUS OUT FROM TOKENS_PER_SECOND ID VIEW ROWS STAGE REASON RETRY FRESH PYTHON VENV BIN)
@@ -30,7 +30,7 @@ lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
 # Values travel as environment variables and are quoted by the shell, so a path may hold spaces or quotes.
 options = $(foreach v,$(1),$(if $(filter command line override,$(origin $(v))),$(if $($(v)),--$(call lower,$(v)) "$$$(v)")))
 need = @if [ -z "$${$(1)}" ]; then echo "give $(1)=..., for example: make $@ $(2)" >&2; exit 2; fi
-export CORPUS OUT ID ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT FAULTS DELAY_MS FROM TOKENS_PER_SECOND VIEW ROWS STAGE REASON
+export CORPUS OUT ID ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT DECONTAMINATE FAULTS DELAY_MS FROM TOKENS_PER_SECOND VIEW ROWS STAGE REASON
 
 help:  ## this list
 	@echo "Emotion factory: narratives in, a labelled emotion dataset out. Start with:"
@@ -110,7 +110,7 @@ build: $(VENV)/.base  ## make the dataset of a finished run anew: OUT=
 	$(call need,OUT,OUT=outputs/corpora)
 	@$(BIN)/factory build "$$OUT"
 
-show: $(VENV)/.base  ## rows to look at: OUT= [VIEW=contextual ROWS=20]
+show: $(VENV)/.base  ## rows to look at: OUT= [VIEW=mcq_eu ROWS=20]
 	$(call need,OUT,OUT=outputs/corpora)
 	@$(BIN)/factory show "$$OUT" $(call options,VIEW ROWS)
 
@@ -130,7 +130,7 @@ doctor: $(VENV)/.base  ## what is installed, reachable and set, each with its cu
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest
 
-test-quick: $(VENV)/.test  ## without the slow ones, about two minutes
+test-quick: $(VENV)/.test  ## without the slow ones, about four minutes
 	@$(BIN)/python -m pytest -m "not slow"
 
 test-vllm: $(VLLM)/.test  ## engines with real (tiny, random) models: vLLM, its server, transformers; about five minutes

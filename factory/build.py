@@ -6,7 +6,7 @@ a row group, no times. It is made beside its place and renamed, so a killed buil
 
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from factory import card, views
+from factory import card, card_items, sift, views
 from factory.duplicates import Finder, Twin
 from factory.files import sha256, sync, write_atomic, writing
 from factory.prompts import Book
@@ -31,56 +31,74 @@ from factory.store import Manifest, Store
 ROWS_PER_FILE, ROWS_PER_GROUP = 100_000, 4_000
 SPLITS = ("train", "validation", "test")
 T = TypeVar("T")
-FORMAT = 2  # raised when the same shards are to give another dataset
+FORMAT = 5  # raised when the same shards are to give another dataset
 
 
 def build(
-    store: Store, content: Content, identity: Identity, steps: Pipeline, book: Book, say: Callable[[str], None]
+    store: Store,
+    content: Content,
+    identity: Identity,
+    steps: Pipeline,
+    book: Book,
+    say: Callable[[str], None],
+    screen: sift.Screen | None = None,
 ) -> None:
-    """Make dataset/ from all shards, unless it is there and made from the same ones."""
-    if is_current(store):
+    """Make dataset/ from all shards, unless it is there and made from the same ones.
+
+    `screen` holds the scenarios of a benchmark that no item may repeat; with others the dataset is made anew.
+    """
+    if is_current(store, _digest_of(screen)):
         return
     names = store.names()
     origin = _origin(identity, steps, book)
     say("building the dataset: looking for texts that stand twice")
     twins = _twins(store, names)
+    splits = _Splits(store, names, content.seed)
+    verdicts = {view: _judged(store, names, view, screen, splits) for view in views.ITEMS}
     say("building the dataset: writing the views")
     partial = store.out / ".dataset.tmp"
     with writing(store.dataset):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
     writer = _Writer(partial)
-    measured = card.Measured(distinct=twins.distinct())
-    splits = _Splits(store, names, content.seed)
-    row = 0
+    measured = card.Measured(distinct=twins.distinct(), screen=screen)
+    for view, verdict in verdicts.items():
+        measured.items[view].judged(verdict)
+    chosen = _Chosen(origin, twins, verdicts, content.sft_rationale)
     for shard in _ahead(lambda name: _shard(store, name), names):
-        rows = views.contextless(shard, origin)
-        keep, dropped = _sifted(rows, row, twins.dropped)
-        row += rows.num_rows
-        rows = rows.filter(pa.array(keep, pa.bool_()))
-        pairs, incomplete = views.contextual(
-            shard, rows.filter(pc.equal(rows["kind"], "original")), origin.prompt_hash["contextual"]
-        )
-        dropped += [_drop(one, shard, "contextual", "pair_incomplete", "") for one in incomplete]
-        rank = {p: i for i, p in enumerate(shard.tables["passages"]["id"].to_pylist())}
-        writer.drop(sorted(dropped, key=lambda d: (rank[d["passage_id"]], d["id"], d["view"])))
-        for view, table in {"contextless": rows, "contextual": pairs, "sft": views.sft(rows)}.items():
+        parts, dropped = chosen.of(shard)
+        writer.drop(dropped)
+        for view, table in parts.items():
             for split, part in splits.of(table):
                 writer.add(view, split, part)
-                measured.count(view, split, part.num_rows)
-        measured.see(shard, rows, pairs)
+                measured.count(view, split, part)
+        measured.see(shard, parts)
         measured.reasons.update(r["reason"] for r in dropped)
     writer.close()
+    digests = {view: _digest(partial / view) for view in views.SCHEMAS}
+    text = card.write(measured, _units(store, steps), content, identity, book, steps, digests)
+    write_atomic(partial / "README.md", text.encode())
+    tilted = [card_items.unlevel(view, one) for view, one in verdicts.items() if one.tilts]
+    _put(store, partial, _digest_of(screen), tilted)
+    if screen is not None:
+        _say_screened(screen, measured.reasons["contaminated"], say)
+
+
+def _say_screened(screen: sift.Screen, gone: int, say: Callable[[str], None]) -> None:
+    """Which files a benchmark was read from: a folder that holds one of the two is no error, and easily overlooked."""
+    say(f"items were compared with {screen.told()}: {gone:,} repeated one and were left out")
+    if missing := screen.missing():
+        say(f"{missing}; give DECONTAMINATE the folder that holds {' and '.join(sift.FILES)}")
+
+
+def _units(store: Store, steps: Pipeline) -> dict[str, Count]:
+    """The accounts of the run by stage, in the order of the pipeline."""
     units: dict[str, Count] = {}
     for manifest in _manifests(store):
         for stage, count in manifest.units.items():
             units.setdefault(stage, Count()).add(count)
     order = {step.stage.name: n for n, step in enumerate(steps)}
-    units = dict(sorted(units.items(), key=lambda u: order.get(u[0], len(order))))
-    digests = {view: _digest(partial / view) for view in views.SCHEMAS}
-    text = card.write(measured, units, content, identity, book, steps, digests)
-    write_atomic(partial / "README.md", text.encode())
-    _put(store, partial)
+    return dict(sorted(units.items(), key=lambda u: order.get(u[0], len(order))))
 
 
 def _digest(folder: Path) -> str:
@@ -90,10 +108,17 @@ def _digest(folder: Path) -> str:
     return digest("".join(f"{path.name} {sha256(path)}\n" for path in sorted(folder.iterdir())).encode()).hexdigest()
 
 
-def is_current(store: Store) -> bool:
-    """Whether dataset/ is there, of the right sizes, and made from the shards as they are."""
+def _digest_of(screen: sift.Screen | None) -> str:
+    return screen.digest if screen is not None else ""
+
+
+def is_current(store: Store, screened: str | None = None) -> bool:
+    """Whether dataset/ is there, of the right sizes, and made from the shards as they are; with `screened` (the digest of
+    a screen, '' for none) also whether it was made with that one."""
     found = _mark(store)
     if found is None or found["inputs"] != _inputs(store):
+        return False
+    if screened is not None and found.get("screen", "") != screened:
         return False
     return all(_size(store.dataset / name) == one["size"] for name, one in found["files"].items())
 
@@ -130,7 +155,12 @@ def verify(store: Store) -> list[tuple[str, str]]:
     return wrong
 
 
-def _put(store: Store, partial: Path) -> None:
+def notes(store: Store) -> tuple[str, ...]:
+    """What a person should know of the dataset as it was built: kinds of items that are not level."""
+    return tuple((_mark(store) or {}).get("notes", ()))
+
+
+def _put(store: Store, partial: Path, screened: str, told: Sequence[str]) -> None:
     """Swap the folders; dataset.json, written last, says that it is whole."""
     files = {
         path.relative_to(partial).as_posix(): {"sha256": sha256(path), "size": path.stat().st_size}
@@ -148,7 +178,9 @@ def _put(store: Store, partial: Path) -> None:
         partial.rename(store.dataset)
         sync(store.out)
         shutil.rmtree(old, ignore_errors=True)
-    store.write_json("dataset.json", {"inputs": _inputs(store), "shards": store.names(), "files": files})
+    mark = {"inputs": _inputs(store), "shards": store.names(), "files": files}
+    more = {"screen": screened, "notes": list(told)}
+    store.write_json("dataset.json", mark | {name: value for name, value in more.items() if value})
 
 
 def _inputs(store: Store) -> str:
@@ -175,11 +207,15 @@ def _size(path: Path) -> int:
 
 def _origin(identity: Identity, steps: Pipeline, book: Book) -> views.Origin:
     """Every row's provenance: the engine, and a hash over the templates of all the stages that its kind went through."""
-    present = {step.stage.name: step.stage.prompt for step in steps}
+    present = {step.stage.name: [agent.prompt for agent in step.stage.agents] for step in steps}
 
-    def hashed(*ends: str) -> str:
+    def hashed(*ends: str, more: Sequence[str] = ()) -> str:
         line = [stage for end in ends if end in present for stage in steps.lineage(end)]
-        return book.hash(present[stage] for stage in dict.fromkeys(line))
+        return book.hash([*(prompt for stage in dict.fromkeys(line) for prompt in present[stage]), *more])
+
+    def item(view: str) -> str:
+        """The solver has a template for each kind of item."""
+        return hashed(view, more=[p for p in present.get("solve", ()) if p.endswith(view.removeprefix("mcq"))])
 
     return views.Origin(
         engine=identity.engine,
@@ -188,16 +224,20 @@ def _origin(identity: Identity, steps: Pipeline, book: Book) -> views.Origin:
             "original": hashed("labels", "reading", "appraisal"),
             "flipped": hashed("flip_appraisal", "flip_reading"),
             "contextual": hashed("labels", "reading", "appraisal", "rewriting"),
+            "dialogue": hashed("dialogue"),
+            "mcq_eu": item("mcq_eu"),
+            "mcq_ea": item("mcq_ea"),
         },
     )
 
 
 _STAGES = ("actors", "utterances", "labels", "reading", "appraisal", "context", "cleaning", "rewriting")
+TALKS = ("background", "dialogue", "mcq_eu", "mcq_ea", "solve")
 _FLIPS = ("flip", "flip_labels", "flip_appraisal", "flip_reading")
 
 
 def _shard(store: Store, name: str) -> views.Shard:
-    tables = {stage: store.table(name, stage) for stage in ("passages", *_STAGES, *_FLIPS)}
+    tables = {stage: store.table(name, stage) for stage in ("passages", *_STAGES, *_FLIPS, *TALKS)}
     return views.Shard({stage: table for stage, table in tables.items() if table is not None})
 
 
@@ -207,6 +247,38 @@ def _spoken(store: Store, name: str) -> pa.Table:
     wanted = {"passages": ident, "utterances": text, "labels": ident, "flip": text, "flip_appraisal": ident}
     tables = {stage: store.table(name, stage, columns) for stage, columns in wanted.items()}
     return views.spoken(views.Shard({stage: table for stage, table in tables.items() if table is not None}))
+
+
+def _posed(store: Store, name: str, view: str) -> pa.Table:
+    """Only what the items of a shard are judged by."""
+    columns = [*dict.fromkeys((*sift.COLUMNS[view], "passage_id"))]
+    wanted = {"passages": ("id",), view: columns, "solve": ("id",)}
+    tables = {stage: store.table(name, stage, only) for stage, only in wanted.items()}
+    shard = views.Shard({stage: table for stage, table in tables.items() if table is not None})
+    return views.posed(shard, view, sift.COLUMNS[view])
+
+
+def _judged(store: Store, names: list[str], view: str, screen: sift.Screen | None, splits: "_Splits") -> sift.Verdict:
+    """Which items of a view go, each with its twin by name where it has one."""
+    with writing(store.out):
+        posed = _ahead(lambda name: _posed(store, name, view), names)
+        verdict = sift.judge(view, posed, store.out, screen, splits.split)
+    firsts = {one.first for one in verdict.left.values() if one.first >= 0}
+    every = chain.from_iterable(_posed(store, name, view)["id"].to_pylist() for name in names) if firsts else ()
+    return verdict.named({row: ident for row, ident in enumerate(every) if row in firsts})
+
+
+def _left_out(view: str, rows: pa.Table, start: int, verdict: sift.Verdict) -> tuple[list[bool], list[dict[str, str]]]:
+    """Which items stay, and an entry for each that goes."""
+    keep, dropped = [], []
+    columns = zip(*(rows[c].to_pylist() for c in ("id", "source_id", "passage_id")), strict=True)
+    for number, (ident, source, passage) in enumerate(columns, start):
+        one = verdict.left.get(number)
+        keep.append(one is None)
+        if one is not None:
+            entry = {"id": ident, "source_id": source, "passage_id": passage}
+            dropped.append(entry | {"view": view, "reason": one.reason, "twin": one.twin})
+    return keep, dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +332,44 @@ def _sifted(
             entry = {"id": ident, "source_id": source, "passage_id": passage}
             dropped.append(entry | {"view": "contextless", "reason": reason, "twin": first})
     return keep, dropped
+
+
+class _Chosen:
+    """What of each shard goes into which view, the shards taken in order."""
+
+    def __init__(
+        self, origin: views.Origin, twins: _Twins, verdicts: Mapping[str, sift.Verdict], rationale: bool
+    ) -> None:
+        self._origin, self._twins, self._verdicts, self._rationale = origin, twins, verdicts, rationale
+        self._past = dict.fromkeys(("contextless", *verdicts), 0)  # rows of the shards before
+
+    def of(self, shard: views.Shard) -> tuple[dict[str, pa.Table], list[dict[str, str]]]:
+        """The rows of every view, and what was dropped, in canonical order."""
+        parts, dropped = self._spoken(shard)
+        parts["dialogues"] = views.dialogues(shard, self._origin)
+        talks = [views.sft(parts["contextless"])]
+        for view, verdict in self._verdicts.items():
+            rows = views.items(shard, view, self._origin)
+            keep, gone = _left_out(view, rows, self._past[view], verdict)
+            self._past[view] += rows.num_rows
+            parts[view] = rows.filter(pa.array(keep, pa.bool_()))
+            talks.append(views.sft_items(view, parts[view], self._rationale))
+            dropped += gone
+        parts["sft"] = views.together(shard, talks)
+        rank = {p: i for i, p in enumerate(shard.tables["passages"]["id"].to_pylist())}
+        return parts, sorted(dropped, key=lambda d: (rank[d["passage_id"]], d["id"], d["view"]))
+
+    def _spoken(self, shard: views.Shard) -> tuple[dict[str, pa.Table], list[dict[str, str]]]:
+        """Utterances, and those of them that have a context."""
+        rows = views.contextless(shard, self._origin)
+        keep, dropped = _sifted(rows, self._past["contextless"], self._twins.dropped)
+        self._past["contextless"] += rows.num_rows
+        rows = rows.filter(pa.array(keep, pa.bool_()))
+        pairs, incomplete = views.contextual(
+            shard, rows.filter(pc.equal(rows["kind"], "original")), self._origin.prompt_hash["contextual"]
+        )
+        dropped += [_drop(one, shard, "contextual", "pair_incomplete", "") for one in incomplete]
+        return {"contextless": rows, "contextual": pairs}, dropped
 
 
 def _drop(ident: str, shard: views.Shard, view: str, reason: str, twin: str) -> dict[str, str]:
@@ -413,4 +523,4 @@ class _Writer:
             self._dropped.close()
 
 
-_BEHIND = 9  # one shard's views and splits
+_BEHIND = 18  # one shard's views and splits

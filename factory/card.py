@@ -8,20 +8,25 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from factory.card_items import Items, Mean, Talks, blind, report, table
 from factory.checks import dice
 from factory.prompts import Book
-from factory.records import Context, Count, Rewritten
+from factory.records import Context, Count, Labels, Rewritten, Utterance
 from factory.requests import Identity
 from factory.settings import Content
+from factory.sift import Screen
 from factory.stages import Pipeline
 from factory.taxonomy import EMOTIONS, LABELS, NEUTRAL
 from factory.text import normal, one_line
-from factory.views import Shard
+from factory.views import ITEMS, Shard
 
 _FIELDS = {
     "contextless": "one utterance a row: what an actor might think aloud, soft labels, VAD and appraisals",
     "contextual": "two rows a pair: the original and the rewritten utterance under one cleaned context",
-    "sft": "chat conversations under the one-line JSON contract, for small language models",
+    "dialogues": "one conversation a row: a character of the corpus, as the client of a counsellor",
+    "mcq_eu": "one question a row in EmoBench's fields, on what somebody feels and why, with a rationale",
+    "mcq_ea": "one question a row in EmoBench's fields, on what would help somebody most, with a rationale",
+    "sft": "chat conversations whose answer is one line of JSON, for small language models (column `task`)",
 }
 
 
@@ -29,24 +34,11 @@ _SAMPLE = 200_000  # pairs of words for distinct-2, which falls with the size of
 
 
 @dataclass
-class Mean:
-    total: float = 0.0
-    n: int = 0
-
-    def add(self, values: Iterable[float]) -> None:
-        for value in values:
-            self.total += value
-            self.n += 1
-
-    def __str__(self) -> str:
-        return f"{self.total / self.n:.3f}" if self.n else "none"
-
-
-@dataclass
 class Measured:
     """Gathered shard by shard while the views are written."""
 
     distinct: float = 1.0
+    screen: Screen | None = None  # scenarios of a benchmark that items were compared with
     rows: dict[tuple[str, str], int] = field(default_factory=dict)
     sources: int = 0
     last_source: str = ""
@@ -71,19 +63,25 @@ class Measured:
     reasons: Counter[str] = field(default_factory=Counter)
     seen: set[tuple[str, str]] = field(default_factory=set)
     grams: int = 0
+    talks: Talks = field(default_factory=Talks)
+    items: dict[str, Items] = field(default_factory=lambda: {view: Items(view) for view in ITEMS})
 
-    def count(self, view: str, split: str, rows: int) -> None:
-        self.rows[view, split] = self.rows.get((view, split), 0) + rows
+    def count(self, view: str, split: str, rows: pa.Table) -> None:
+        """The rows of one shard that go into one file."""
+        self.rows[view, split] = self.rows.get((view, split), 0) + rows.num_rows
+        if view in self.items:
+            self.items[view].answered(split, rows)
 
-    def see(self, shard: Shard, rows: pa.Table, pairs: pa.Table) -> None:
-        """Everything that the card says of one shard's rows."""
+    def see(self, shard: Shard, parts: Mapping[str, pa.Table]) -> None:
+        """Everything that the card says of one shard's rows, by view."""
+        rows = parts["contextless"]
         passages = shard.tables["passages"]
         self.passages += passages.num_rows
         for source in passages["source_id"].to_pylist():  # a source's passages stand together
             self.sources += source != self.last_source
             self.last_source = source
         self.actors += shard.tables["actors"].num_rows
-        self.dealt.update(shard.tables["utterances"]["emotion"].to_pylist())
+        self.dealt.update(shard.get("utterances", Utterance)["emotion"].to_pylist())
         original = rows.filter(pc.equal(rows["kind"], "original"))
         for emotion, labels in zip(original["emotion"].to_pylist(), original["labels"].to_pylist(), strict=True):
             self.kept.update(labels)
@@ -94,11 +92,15 @@ class Measured:
         for raw in rows["raw_labels"].to_pylist():
             self.said += len(raw)
             self.aliased += sum(one["label"] not in LABELS for one in raw)
-        for words in shard.tables["labels"]["unmapped"].to_pylist():
+        for words in shard.get("labels", Labels)["unmapped"].to_pylist():
             self.unmapped.update(words)
         self._readings(rows)
         self._texts(original)
         self._contexts(shard)
+        self.talks.see(shard, parts["dialogues"])
+        without = blind(shard)
+        for view, items in self.items.items():
+            items.see(parts[view], without)
 
     def _readings(self, rows: pa.Table) -> None:
         self.read_entropy.add(rows["read_entropy"].drop_null().to_pylist())
@@ -138,16 +140,21 @@ def write(
 ) -> str:
     """The card as Markdown; its YAML makes `datasets.load_dataset(folder, view)` work."""
     rehearsal = identity.engine == "rehearsal"
+    made = {step.stage.name for step in steps}
     parts = [
         _yaml(found, views, rehearsal),
         "# Synthetic emotion dataset",
         _opening(identity, rehearsal),
         "## Views\n\n" + _views(found, list(views)),
-        "## Labels\n\n" + _labels(found, rehearsal),
-        "## Text\n\n" + _text(found, rehearsal),
+        *(["## Labels\n\n" + _labels(found, rehearsal), "## Text\n\n" + _text(found)] if "utterances" in made else []),
+        *(
+            ["## Dialogues and items\n\n" + report(found.talks, found.items, found.screen, rehearsal)]
+            if "dialogue" in made
+            else []
+        ),
         "## What was thrown away\n\n" + _rejects(units, found),
         "## How it was made\n\n" + _settings(content, identity, book, steps),
-        "## Limits\n\n" + _limits(rehearsal),
+        "## Limits\n\n" + _limits(rehearsal, "dialogue" in made),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -158,12 +165,13 @@ def _yaml(found: Measured, views: Mapping[str, str], rehearsal: bool) -> str:
     lines = ["---", "pretty_name: Synthetic emotion dataset", "language: en", "tags:"]
     lines += [f"- {tag}" for tag in ("synthetic", "emotion", "emotion-factory", *(["rehearsal"] if rehearsal else []))]
     lines += ["task_categories:", "- text-classification"]
+    lines += ["- multiple-choice"] if any(found.rows.get((view, "train")) for view in ITEMS) else []
     configs: list[str] = []
     for view, digest in views.items():
         splits = [split for split in ("train", "validation", "test") if found.rows.get((view, split))]
         if splits:
             configs += [f"- config_name: {view}", f"  description: files {digest[:16]}"]
-            configs += (["  default: true"] if view == "contextless" else []) + ["  data_files:"]
+            configs += (["  default: true"] if len(configs) == 2 else []) + ["  data_files:"]
         for split in splits:
             configs += [f"  - split: {split}", f"    path: {view}/{split}-*.parquet"]
     return "\n".join([*lines, *(["configs:", *configs] if configs else []), "---"])
@@ -176,16 +184,16 @@ def _opening(identity: Identity, rehearsal: bool) -> str:
             f"Made by the rehearsal engine (`{maker}`): **template text, not a language model's**. It shows the shape of "
             "the data and exercises every step; use a real model for data to learn from."
         )
-    return f"Utterances, labels and contexts were written by `{maker}` about the actors of a corpus of narratives."
+    return f"Texts, labels and questions were written by `{maker}` about the actors of a corpus of narratives."
 
 
 def _views(found: Measured, views: Sequence[str]) -> str:
     rows = [
         [v, *(f"{found.rows.get((v, s), 0):,}" for s in ("train", "validation", "test")), _FIELDS[v]] for v in views
     ]
-    table = _table(["view", "train", "validation", "test", "what"], rows)
+    shown = table(["view", "train", "validation", "test", "what"], rows)
     return (
-        f"{table}\n\nFrom {found.sources:,} source records, {found.passages:,} passages and {found.actors:,} actors. "
+        f"{shown}\n\nFrom {found.sources:,} source records, {found.passages:,} passages and {found.actors:,} actors. "
         "Splits are drawn by source record (80/10/10), so no narrative stands on two sides; records of equal text share "
         "one split. Columns are the same in every run; those that a run has no value for are null. A split without rows "
         "is a file without rows, which pandas and pyarrow read and `load_dataset` does not: it is not in the list above."
@@ -220,7 +228,7 @@ def _labels(found: Measured, rehearsal: bool) -> str:
     if found.read_little.n:
         facts.append(_reading(found, rehearsal))
     rows = [[label, f"{found.dealt[label]:,}", f"{found.kept[label]:,}"] for label in LABELS]
-    return _bullets(facts) + "\n\n" + _table(["label", "asked for", "kept"], rows)
+    return _bullets(facts) + "\n\n" + table(["label", "asked for", "kept"], rows)
 
 
 def _reading(found: Measured, rehearsal: bool) -> str:
@@ -237,7 +245,7 @@ def _word(said: str) -> str:
     return re.sub(r"[^\w' -]", "", one_line(said))[:40]
 
 
-def _text(found: Measured, rehearsal: bool) -> str:
+def _text(found: Measured) -> str:
     facts = [
         f"utterances distinct before duplicates were removed: {found.distinct:.1%} (case and punctuation aside)",
         f"words an utterance: {found.words}",
@@ -262,7 +270,7 @@ def _rejects(units: Mapping[str, Count], found: Measured) -> str:
         ]
         for stage, c in units.items()
     ]
-    table = _table(["stage", "inputs", "accepted", "rejected", "made", "kept", "dropped", "reasons"], rows)
+    shown = table(["stage", "inputs", "accepted", "rejected", "made", "kept", "dropped", "reasons"], rows)
     mended = Counter[str]()
     for count in units.values():
         mended.update(count.mended)
@@ -270,7 +278,7 @@ def _rejects(units: Mapping[str, Count], found: Measured) -> str:
     mending = f" Replies were mended before they could be read: {said}." if said else ""
     later = ", ".join(f"{r} {n:,}" for r, n in sorted(found.reasons.items())) or "nothing"
     return (
-        f"{table}\n\nInputs are units, each accepted or rejected; made rows are kept or dropped one by one. Over the whole "
+        f"{shown}\n\nInputs are units, each accepted or rejected; made rows are kept or dropped one by one. Over the whole "
         f"run the build then dropped: {later} (`dropped.parquet`).{mending}"
     )
 
@@ -282,17 +290,22 @@ def _settings(content: Content, identity: Identity, book: Book, steps: Pipeline)
         for k, v in asdict(content).items()
         if k not in hidden
     ]
-    prompts = _table(["template", "sha256"], [[n, f"`{book[n].hash[:16]}`"] for n in steps.prompts()])
-    return f"{_table(['setting', 'value'], rows)}\n\n{prompts}"
+    prompts = table(["template", "sha256"], [[n, f"`{book[n].hash[:16]}`"] for n in steps.prompts()])
+    return f"{table(['setting', 'value'], rows)}\n\n{prompts}"
 
 
-def _limits(rehearsal: bool) -> str:
+def _limits(rehearsal: bool, talks: bool) -> str:
     facts = [
         "Labels are a model's opinion of text that a model wrote; measure on real data before you trust a classifier.",
         "The corpus decides world, culture and register, and its licence extends to what stays close to it "
         "(contexts above all): state it when you publish.",
         "English only; GoEmotions' 28 labels; utterances are thoughts spoken aloud, not dialogue.",
     ]
+    if talks:
+        facts.append(
+            "Dialogues are invented talks of characters with a counsellor: no therapy, and nothing to learn therapy from. "
+            "What somebody feels in a scene, and what would help them most, is a model's opinion, as are the rationales."
+        )
     if rehearsal:
         facts.insert(
             0, "Template text: figures of agreement and balance hold by construction and say nothing about a model."
@@ -302,8 +315,3 @@ def _limits(rehearsal: bool) -> str:
 
 def _bullets(facts: Iterable[str]) -> str:
     return "\n".join(f"- {fact}" for fact in facts)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

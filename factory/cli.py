@@ -44,7 +44,7 @@ def synth(
     ] = None,
     limit: Annotated[int | None, _option("only the first so many records; may grow later")] = None,
     shard_size: Annotated[int | None, _option("passages of a new shard [64]")] = None,
-    stages: Annotated[str | None, _option("what to make: contextless,contextual,appraisal,flip [all]")] = None,
+    stages: Annotated[str | None, _option("what to make: contextless,contextual,appraisal,flip,mcq [all]")] = None,
     preset: Annotated[str | None, _option("default, or paper: Emo Pillars as published")] = None,
     seed: Annotated[int | None, _option("everything drawn is drawn from it [0]")] = None,
     prompts: Annotated[Path | None, _option("folder of templates instead of the built-in one")] = None,
@@ -59,6 +59,7 @@ def synth(
     max_cost: Annotated[float | None, _option("stop when so much money is spent, by the prices")] = None,
     price_in: Annotated[float | None, _option("of a million prompt tokens")] = None,
     price_out: Annotated[float | None, _option("of a million tokens of replies")] = None,
+    decontaminate: Annotated[str | None, _option("EmoBench's files: items that repeat a scenario are left out")] = None,
     faults: Annotated[str | None, _option("spoil replies on purpose, e.g. malformed=0.1,error=0.05")] = None,
     delay_ms: Annotated[float | None, _option("every rehearsal reply takes so long")] = None,
     fresh: Annotated[bool, _option("throw away what is in OUT and start anew")] = False,
@@ -92,6 +93,7 @@ def synth(
         max_cost=max_cost,
         price_in=price_in,
         price_out=price_out,
+        decontaminate=decontaminate,
         faults=faults,
         delay_ms=delay_ms,
     )
@@ -116,7 +118,7 @@ def plan(
         Path | None, typer.Option("--from", help="measure by this run instead of a rehearsal", show_default=False)
     ] = None,
     limit: Annotated[int | None, _option("only the first so many records")] = None,
-    stages: Annotated[str | None, _option("what to make: contextless,contextual,appraisal,flip [all]")] = None,
+    stages: Annotated[str | None, _option("what to make: contextless,contextual,appraisal,flip,mcq [all]")] = None,
     preset: Annotated[str | None, _option("default, or paper: Emo Pillars as published")] = None,
     seed: Annotated[int | None, _option("everything drawn is drawn from it [0]")] = None,
     prompts: Annotated[Path | None, _option("folder of templates instead of the built-in one")] = None,
@@ -172,6 +174,9 @@ def resume(
     max_cost: Annotated[float | None, _option("stop when so much money is spent, by the prices")] = None,
     price_in: Annotated[float | None, _option("of a million prompt tokens")] = None,
     price_out: Annotated[float | None, _option("of a million tokens of replies")] = None,
+    decontaminate: Annotated[
+        str | None, _option("EmoBench's files: items that repeat a scenario are left out [as before]")
+    ] = None,
     faults: Annotated[str | None, _option("spoil replies on purpose")] = None,
     delay_ms: Annotated[float | None, _option("every rehearsal reply takes so long")] = None,
 ) -> None:
@@ -190,6 +195,7 @@ def resume(
         max_cost=max_cost,
         price_in=price_in,
         price_out=price_out,
+        decontaminate=decontaminate,
         faults=faults,
         delay_ms=delay_ms,
     )
@@ -229,7 +235,7 @@ def build(out: Out) -> None:
 @app.command()
 def show(
     out: Out,
-    view: Annotated[str, _option("contextless, contextual or sft")] = "contextless",
+    view: Annotated[str, _option("contextless, contextual, dialogues, mcq_eu, mcq_ea or sft")] = "contextless",
     rows: Annotated[int, _option("how many [10]", min=1)] = 10,
 ) -> None:
     """Rows to look at."""

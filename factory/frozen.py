@@ -117,12 +117,12 @@ def stages(steps: Pipeline) -> tuple[str, ...]:
 
 def refuse_misfits(steps: Pipeline, book: Book) -> None:
     """A template asks for the fields that its stage gives, no more and no fewer."""
-    for stage in (step.stage for step in steps):
-        has = book[stage.prompt].fields
-        if stage.fields is not None and has != stage.fields:
+    for stage, agent in ((step.stage, agent) for step in steps for agent in step.stage.agents):
+        has = book[agent.prompt].fields
+        if agent.fields is not None and has != agent.fields:
             raise WrongRequest(
-                f"the prompt {stage.prompt}.md misses the fields {sorted(stage.fields - has)} and has the unknown fields "
-                f"{sorted(has - stage.fields)}; stage {stage.name!r} gives {sorted(stage.fields)}"
+                f"the prompt {agent.prompt}.md misses the fields {sorted(agent.fields - has)} and has the unknown fields "
+                f"{sorted(has - agent.fields)}; stage {stage.name!r} gives {sorted(agent.fields)}"
             )
 
 

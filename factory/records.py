@@ -18,6 +18,20 @@ class Score(NamedTuple):
     score: float
 
 
+class Turn(NamedTuple):
+    """One message of a dialogue; `role` is client or counsellor."""
+
+    role: str
+    text: str
+
+
+class Vote(NamedTuple):
+    """What the solver chose for an EU item, as the texts of the options."""
+
+    emotion: str
+    cause: str
+
+
 class Fixed(NamedTuple):
     """Marks a tuple field as a fixed-size list column of that length."""
 
@@ -189,6 +203,141 @@ class Batch:
             appraisals=some(self.appraisals),
             contexts=some(self.contexts),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """What an actor brings to a counsellor: told out of its passage, along seven axes that were dealt."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    actor_id: str
+    actor: str
+    line: str
+    domain: str
+    relationship: str
+    stakes: str
+    mix: str
+    coping: str
+    communication: str
+    culture: str
+    text: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialogue:
+    """The talk of a client with a counsellor, the client first; `stop_reason` is supervisor or most_turns."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    actor_id: str
+    actor: str
+    background: str
+    turns: tuple[Turn, ...]
+    stop_reason: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EuItem:
+    """A question on what somebody feels and why, in EmoBench's fields: six emotions, four causes, one of each right.
+
+    `emotion` is what `emotion_label` stands for in the taxonomy, two labels joined by " & ".
+    """
+
+    id: str
+    source_id: str
+    passage_id: str
+    dialogue_id: str
+    actor: str
+    coarse_category: str
+    finegrained_category: str
+    scenario: str
+    subject: str
+    emotion_choices: tuple[str, ...]
+    emotion_label: str
+    emotion: str
+    cause_choices: tuple[str, ...]
+    cause_label: str
+    rationale: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EaItem:
+    """A question on what would help somebody most, in EmoBench's fields; `question_type` is Action or Response."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    dialogue_id: str
+    actor: str
+    category: str
+    question_type: str
+    scenario: str
+    subject: str
+    choices: tuple[str, ...]
+    label: str
+    rationale: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solved:
+    """What the solver chose for one item, once for each order of its options; the votes of the other kind are empty.
+
+    `agreement` is the share of right votes, 0 to 1. `blind` counts the answers that were right without the scenario up to
+    the first wrong one, as a share of the orders: 1 would be an item that needs no reading.
+    """
+
+    id: str
+    source_id: str
+    passage_id: str
+    dialogue_id: str
+    kind: str  # eu, ea
+    eu_votes: tuple[Vote, ...]
+    ea_votes: tuple[str, ...]
+    agreement: float
+    blind: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An actor who comes to a counsellor and what is known of it so far: the input of the stages up to the items."""
+
+    id: str
+    passage: Passage
+    actor: Actor
+    number: int  # among the clients of its passage, from 0: what is dealt to it goes by this
+    background: Background | None = None
+    dialogue: Dialogue | None = None
+
+    @property
+    def source_id(self) -> str:
+        return self.passage.source_id
+
+    @property
+    def passage_id(self) -> str:
+        return self.passage.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One item as the solver gets it."""
+
+    id: str
+    item: EuItem | EaItem
+
+    @property
+    def source_id(self) -> str:
+        return self.item.source_id
+
+    @property
+    def passage_id(self) -> str:
+        return self.item.passage_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import orjson
 import tomli_w
 
-from factory import __version__, build, prompts
+from factory import __version__, build, prompts, sift
 from factory import frozen as frozen_file
 from factory.corpus import Corpus, survey
 from factory.cost import Prices
@@ -30,6 +30,7 @@ from factory.files import locked, write_atomic, writing
 from factory.frozen import Frozen, need
 from factory.plan import Shards, extents, passages
 from factory.replay import asking_of
+from factory.runner import VERDICTS as VERDICTS
 from factory.runner import Limits, Runner, Tally
 from factory.settings import Content, Operation, operation_from
 from factory.stages import Pipeline
@@ -82,6 +83,7 @@ class Job:
     steps: Pipeline
     book: prompts.Book
     watcher: Watcher
+    screen: sift.Screen | None = None  # a benchmark that no item may repeat
     fresh: bool = False
     spread: bool = False  # nothing of it is an object that a worker process could not make again
     notes: tuple[str, ...] = ()
@@ -101,7 +103,7 @@ def synth(
     watcher: Watcher | None = None,
 ) -> Result:
     """Generate a dataset from a corpus, or go on with it: the same command resumes. Raises only FactoryError."""
-    content, operation = content or Content(), operation or Operation()
+    content, operation = content or Content(), _findable(operation or Operation())
     source = corpus_of(Path(corpus), content)
     store = Store(Path(out) if out is not None else Path("outputs") / source.stem())
     # What a worker process can make again by itself, where a core more is an engine more.
@@ -115,6 +117,7 @@ def synth(
     engine = engine or open_engine(content, operation, watcher.say)
     book = prompts.load(steps.prompts(), prompts_folder)
     frozen_file.refuse_misfits(steps, book)
+    screen = _screen(operation.decontaminate)
     frozen = Frozen(
         content=_settled(content, engine),
         targets=targets,
@@ -137,6 +140,7 @@ def synth(
             steps=steps,
             book=book,
             watcher=watcher,
+            screen=screen,
             fresh=fresh,
             spread=spread,
         )
@@ -160,7 +164,7 @@ def _resumed(
     store = Store(Path(out))
     frozen = need(store)
     watcher = watcher or Silent()
-    operation = _as_before(store, operation or Operation())
+    operation = _as_before(store, _findable(operation or Operation()))
     spread = engine is None and line is None and frozen.content.engine == "rehearsal"
     steps = (line or pipeline(frozen.content)).wanted(frozen.targets)
     if engine is None and frozen.identity.engine == frozen.content.engine:
@@ -191,6 +195,7 @@ def _resumed(
         steps=steps,
         book=book,
         watcher=watcher,
+        screen=_screen(operation.decontaminate),
         spread=spread,
         notes=tuple(notes),
     )
@@ -201,7 +206,8 @@ RETRY = "retry.json"
 
 def retry(out: str | os.PathLike[str], stage: str = "", reason: str = "", **how: Any) -> tuple[int, int, Result]:
     """Ask again, in a new round, for every unit that was rejected; returns how many there were, how many of them are
-    rejected still, and the run. Children that an accepted unit dropped are no units, so they are not asked for.
+    rejected still, and the run. Children that an accepted unit dropped are no units, so they are not asked for; items that
+    the solver did not agree with are, only where their `reason` is given.
 
     What is to be asked is written down first: a killed retry goes on where it was, in the same round.
     """
@@ -210,23 +216,42 @@ def retry(out: str | os.PathLike[str], stage: str = "", reason: str = "", **how:
     with locked(store.out / "lock"):
         plan = store.read_json(RETRY)
         if plan is None:
-            found = {name: _rejected(store, name, stage, reason) for name in store.names()}
-            plan = {name: store.rounds(name) | again for name, again in found.items() if again}
+            every = {name: _rejected(store, name, stage, reason) for name in store.names()}
+            plan = {
+                name: store.rounds(name) | again
+                for name, units in every.items()
+                if (again := _unsettled(units, reason))
+            }
+            settled = sum(len(units) - len(_unsettled(units, reason)) for units in every.values())
+            job = replace(job, notes=(*job.notes, *([_left_alone(settled)] if settled else [])))
             if plan:
                 store.write_json(RETRY, plan)
-    asked = sum(round_ > store.rounds(name).get(unit, 0) for name in plan for unit, round_ in plan[name].items())
+    asked = {(name, unit) for name in plan for unit, n in plan[name].items() if n > store.rounds(name).get(unit, 0)}
     result = _go(job)
-    still = sum(unit in plan[name] for name in plan for unit in _rejected(store, name))
-    return asked, still, result
+    still = sum((name, unit) in asked for name in plan for unit in _rejected(store, name))
+    return len(asked), still, result
 
 
-def _rejected(store: Store, name: str, stage: str = "", reason: str = "") -> dict[str, int]:
-    """The rejected units of a finished shard (of one stage, for one reason), each with its next round."""
+def _unsettled(units: Mapping[str, tuple[int, str]], reason: str) -> dict[str, int]:
+    """The next rounds of units that are asked again: all of those that were rejected for the reason that is given, else those
+    that had no verdict."""
+    return {unit: round_ for unit, (round_, why) in units.items() if reason or why not in VERDICTS}
+
+
+def _left_alone(count: int) -> str:
+    return (
+        f"{count:,} items that the solver did not agree with, or answered without reading, are not asked again: asking until "
+        f"one agrees would make agreement mean nothing (REASON={' or REASON='.join(sorted(VERDICTS))} asks all the same)"
+    )
+
+
+def _rejected(store: Store, name: str, stage: str = "", reason: str = "") -> dict[str, tuple[int, str]]:
+    """The rejected units of a finished shard (of one stage, for one reason), each with its next round and its reason."""
     table = store.table(name, "rejects", ["stage", "id", "level", "round", "reason"])
     if store.finished(name) is None or table is None:
         return {}
     return {
-        f"{r['stage']} {r['id']}": r["round"] + 1
+        f"{r['stage']} {r['id']}": (r["round"] + 1, r["reason"])
         for r in table.to_pylist()
         if r["level"] == "unit" and stage in ("", r["stage"]) and reason in ("", r["reason"])
     }
@@ -303,7 +328,7 @@ def _go(job: Job) -> Result:
                 )
             with _quick_interrupt():
                 _tidy(store, frozen, job.steps)
-                build.build(store, frozen.content, frozen.identity, job.steps, job.book, job.watcher.say)
+                build.build(store, frozen.content, frozen.identity, job.steps, job.book, job.watcher.say, job.screen)
                 with writing(store.out):  # last of all: a retry that was killed anywhere goes on in the same round
                     (store.out / RETRY).unlink(missing_ok=True)
         finally:
@@ -319,7 +344,7 @@ def _result(job: Job, tally: Tally, counted: dict[str, Any], began: float, *, di
         corpus=counted,
         did=did,
         seconds=time.monotonic() - began,
-        notes=job.notes,
+        notes=(*job.notes, *build.notes(job.store)),
     )
 
 
@@ -382,7 +407,7 @@ def _workers(operation: Operation, passages: int) -> int:
 
 
 def rebuild(out: str | os.PathLike[str], watcher: Watcher | None = None) -> None:
-    """Make the dataset of a run anew from its finished shards."""
+    """Make the dataset of a run anew from its finished shards, without the benchmark's copies as at the last start."""
     store = Store(Path(out))
     frozen = need(store)
     steps = pipeline(frozen.content).wanted(frozen.targets)
@@ -392,8 +417,21 @@ def rebuild(out: str | os.PathLike[str], watcher: Watcher | None = None) -> None
     done = sum(e.count for e in extents(store) if store.finished(e.name, frozen.targets, names(steps)))
     if total is None or done < total:
         raise Stopped(f"{store.out} is not finished; go on with `factory resume {store.out}`, which builds at its end")
+    screen = _screen(last_start(store).get("decontaminate", ""))
     with locked(store.out / "lock"), _quick_interrupt():
-        build.build(store, frozen.content, frozen.identity, steps, book, (watcher or Silent()).say)
+        build.build(store, frozen.content, frozen.identity, steps, book, (watcher or Silent()).say, screen)
+        for note in build.notes(store):
+            (watcher or Silent()).say(note)
+
+
+def _findable(operation: Operation) -> Operation:
+    """The same, with a path that a later start finds from another folder too."""
+    given = operation.decontaminate
+    return replace(operation, decontaminate=str(Path(given).resolve())) if given else operation
+
+
+def _screen(path: str) -> sift.Screen | None:
+    return sift.screen(Path(path)) if path else None
 
 
 def _drive(work: Runner | Workers, shards: Shards, engine: Engine) -> None:
@@ -530,7 +568,7 @@ def _all_done(job: Job, counted: dict[str, Any]) -> bool:
     return (
         sum(done) == counted["passages"]
         and len(done) == len(store.names())
-        and build.is_current(store)
+        and build.is_current(store, job.screen.digest if job.screen is not None else "")
         and store.read_json("corpus.json") == counted
     )
 
@@ -564,6 +602,7 @@ def _prepare(job: Job, counted: dict[str, Any]) -> None:
 _KEPT = (
     *("limit", "concurrency", "base_url", "api_key_env", "response_format", "timeout_seconds", "patience_seconds"),
     *("engine_arguments", "price_in", "price_cached", "price_out", "currency", "max_rejects", "max_tokens", "max_cost"),
+    "decontaminate",
 )
 
 

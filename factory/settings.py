@@ -47,6 +47,12 @@ class Content:
     neutrals: int = 2  # and without one
     context_share: float = 1 / 3  # of the labelled utterances go on to context, cleaning and rewriting
     flip_share: float = 0.15  # most of the originals that are flipped
+    dialogue_share: float = 0.5  # of the actors that become clients of a counsellor; of one actor it may leave none
+    dialogue_turns: int = 14  # most turns of a dialogue, a turn being one message
+    items: int = 3  # questions on understanding, and as many on what to do, of each dialogue
+    shuffles: int = 3  # orders in which the solver answers each item; one guessed in all of them, unread, goes
+    agreement: float = 0.67  # an item is kept when at least this share of the solver's answers is right
+    sft_rationale: bool = True  # the answers to items in the view sft begin with the rationale
     repairs: int = 2  # times a faulty answer is asked for again with its violations listed
     text_column: str = ""
     id_column: str = ""
@@ -74,6 +80,7 @@ class Operation:
     price_cached: float = -1.0  # of a million prompt tokens that the server had cached; -1: as price_in
     price_out: float = 0.0  # of a million tokens of replies
     currency: str = "USD"
+    decontaminate: str = ""  # EmoBench's folder, or a file of it: items that repeat one of its scenarios are left out
     fsync_seconds: float = 1.0  # a power cut loses at most so much of the journal
     faults: str = ""  # 'malformed=0.1,error=0.05': spoils that share of the replies, for tests
     delay_ms: float = 0.0  # every rehearsal reply takes so long, for tests
@@ -116,6 +123,11 @@ def _checked(content: Content) -> Content:
     _within("neutrals", content.neutrals, 0, 10)
     _within("context_share", content.context_share, 0.0, 1.0)
     _within("flip_share", content.flip_share, 0.0, 0.15)
+    _within("dialogue_share", content.dialogue_share, 0.0, 1.0)
+    _within("dialogue_turns", content.dialogue_turns, 4, 40)
+    _within("items", content.items, 1, 8)
+    _within("shuffles", content.shuffles, 1, 12)
+    _within("agreement", content.agreement, 0.0, 1.0)
     _within("repairs", content.repairs, 0, 5)
     if content.preset == "paper" and (content.emotions, content.neutrals) != (8, 2):
         raise WrongRequest("PRESET=paper asks for 8 emotions and 2 neutral utterances; leave emotions and neutrals out")
@@ -166,6 +178,11 @@ def _no_secrets(name: str, value: Any) -> None:
             _no_secrets(f"{name}.{number}", one)
     elif isinstance(value, str) and _KEY.search(value):
         raise _secret(name)
+
+
+def without_keys(text: str) -> str:
+    """A text of foreign code for a person, without what looks like a key."""
+    return re.sub(r"\b(?:sk|gsk|hf|xai|nvapi|pplx|ghp)[-_][A-Za-z0-9_-]{6,}|\bBearer\s+\S+", "[key]", text, flags=re.I)
 
 
 def _secret(name: str) -> WrongRequest:

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.panel import Panel
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -18,15 +17,18 @@ from factory import build, journal, prompts
 from factory.cost import Prices
 from factory.errors import WrongRequest
 from factory.frozen import Frozen, need, stages
-from factory.records import Batch, Count, Labels, Passage, Reject
+from factory.questions import lettered
+from factory.records import Batch, Count, Dialogue, EaItem, EuItem, Labels, Passage, Reject
 from factory.replay import Unit, asking_of, units
 from factory.requests import draw
 from factory.run import Result, last_start
+from factory.sift import OPTIONS, category
 from factory.stages import Asking, Pipeline
 from factory.stages import thrown as refused
 from factory.steps import pipeline
 from factory.store import Store, rejects
 from factory.text import clean
+from factory.views import ITEMS, SCHEMAS
 
 
 def summary(result: Result) -> Iterator[RenderableType]:
@@ -36,7 +38,8 @@ def summary(result: Result) -> Iterator[RenderableType]:
     yield from money(store, result.tally.counts, result.tally.counts)
     yield from _skipped(result.corpus)
     yield Text(_sizes(store), style="bold")
-    five = rows(store, "contextless", 5)
+    view = next((one for one in ("contextless", *ITEMS, "dialogues") if _count(store, one)), "contextless")
+    five = rows(store, view, 5)
     if not five:
         why = Counter[str]()
         for count in result.tally.counts.values():
@@ -44,10 +47,14 @@ def summary(result: Result) -> Iterator[RenderableType]:
         shapeless = {"not_json", "schema", "truncated", "refusal", "repetition", "engine_error", "bad_request"}
         if why and why.most_common(1)[0][0] in shapeless:
             cure = f"The model does not answer in the form that it is asked for: look at make rejects OUT={result.out}"
+        elif clientless := _clientless(result):
+            cure = clientless
         else:
             cure = "Actors must stand in the text by name or role; a story told by 'I' alone has none."
         yield Text(f"There is no row: {_counted(why) or 'nothing was made'}. {cure}", style="bold red")
         return
+    if clientless := _clientless(result):
+        yield Text(clientless, style="yellow")
     yield Rule("five rows", style="dim", align="left")
     for row in five:
         yield _row(row)
@@ -58,7 +65,22 @@ def summary(result: Result) -> Iterator[RenderableType]:
             ("  a local Ollama   ENGINE=openai BASE_URL=http://127.0.0.1:11434/v1 MODEL=qwen3:8b\n", "dim"),
             ("  a GPU here       ENGINE=vllm MODEL=Qwen/Qwen3-8B", "dim"),
         )
-    yield Text.assemble("Next: ", (f"make show OUT={result.out}", "bold"), f"   or read {result.out}/dataset/README.md")
+    other = f" VIEW={view}" if view != "contextless" else ""
+    yield Text.assemble(
+        "Next: ", (f"make show OUT={result.out}{other}", "bold"), f"   or read {result.out}/dataset/README.md"
+    )
+
+
+def _clientless(result: Result) -> str:
+    """Why no actor of a run became a client, where there are some and dialogues were asked for; '' otherwise."""
+    counts, share = result.tally.counts, result.frozen.content.dialogue_share
+    actors = counts["actors"].kept if "actors" in counts else 0
+    if "mcq" not in result.frozen.targets or not actors or ("background" in counts and counts["background"].inputs):
+        return ""
+    return (
+        f"dialogue_share = {share:g} took no client from the {actors:,} actor{'s' * (actors != 1)} found, so there is no "
+        "dialogue: give it a higher value (on a new OUT), or give more text."
+    )
 
 
 def accounts(counts: Mapping[str, Count]) -> Table:
@@ -76,16 +98,22 @@ def accounts(counts: Mapping[str, Count]) -> Table:
 
 
 def money(store: Store, used: Mapping[str, Count], finished: Mapping[str, Count]) -> Iterator[RenderableType]:
-    """What a run has used, stage by stage, and what a row of contextless costs, at the prices of its last start."""
+    """What a run has used, stage by stage, and what a row of contextless and an item cost, at the prices of its last
+    start. The stages that both need count for the rows, where there are any."""
     prices = Prices.of_values(last_start(store))
     yield spent(used, prices)
-    total, (made, so_far) = together(finished), _accepted(store, finished)
-    if made:
-        each = f"{total.tokens_in / made:,.0f} tokens in and {total.tokens_out / made:,.0f} out"
-        paid = f", {prices.shown(prices.of_count(total) / made)}" if prices.known else ""
-        yield Text(f"for each of the {made:,} rows of contextless{so_far}: {each}{paid}")
-    if total.mended:
-        yield Text(f"replies mended before they could be read: {_counted(Counter(total.mended))}")
+    talks = {name: count for name, count in finished.items() if name in build.TALKS or "utterances" not in finished}
+    rest = {name: count for name, count in finished.items() if name not in talks}
+    utterances = _accepted(store, finished, ("contextless",), ("labels", "flip_appraisal"))
+    items = _accepted(store, finished, tuple(ITEMS), ("solve",))
+    for what, counts, (made, so_far) in (("rows of contextless", rest, utterances), ("items", talks, items)):
+        if made:
+            total = together(counts)
+            each = f"{total.tokens_in / made:,.0f} tokens in and {total.tokens_out / made:,.0f} out"
+            paid = f", {prices.shown(prices.of_count(total) / made)}" if prices.known else ""
+            yield Text(f"for each of the {made:,} {what}{so_far}: {each}{paid}")
+    if mended := together(finished).mended:
+        yield Text(f"replies mended before they could be read: {_counted(Counter(mended))}")
 
 
 def spent(counts: Mapping[str, Count], prices: Prices, asked: str = "replies") -> Table:
@@ -119,11 +147,13 @@ def together(counts: Mapping[str, Count]) -> Count:
     return total
 
 
-def _accepted(store: Store, counts: Mapping[str, Count]) -> tuple[int, str]:
-    """Rows of contextless: those of the dataset, or before it is built those that were made."""
+def _accepted(
+    store: Store, counts: Mapping[str, Count], views: Sequence[str], stages: Sequence[str]
+) -> tuple[int, str]:
+    """Rows of these views: those of the dataset, or before it is built those that the stages made."""
     if build.is_current(store):
-        return sum(pq.read_metadata(f).num_rows for f in files(store, "contextless")), ""
-    return sum(counts[name].kept for name in ("labels", "flip_appraisal") if name in counts), " so far"
+        return sum(_count(store, view) for view in views), ""
+    return sum(counts[name].kept for name in stages if name in counts), " so far"
 
 
 def _skipped(corpus: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -143,6 +173,10 @@ def _sizes(store: Store) -> str:
     return f"{store.dataset}: " + ", ".join(parts)
 
 
+def _count(store: Store, view: str) -> int:
+    return sum(pq.read_metadata(f).num_rows for f in files(store, view))
+
+
 def files(store: Store, view: str, split: str = "*") -> list[Any]:
     return sorted((store.dataset / view).glob(f"{split}-*.parquet"))
 
@@ -153,7 +187,7 @@ def rows(store: Store, view: str, count: int, seed: int = 0) -> list[dict[str, A
     if not found:
         if not store.dataset.exists():
             raise WrongRequest(f"{store.out} has no dataset yet; go on with make resume OUT={store.out}")
-        raise WrongRequest(f"{store.out} has no view {view!r}; choose among contextless, contextual, sft")
+        raise WrongRequest(f"{store.out} has no view {view!r}; choose among {', '.join(SCHEMAS)}")
     picked: list[tuple[float, dict[str, Any]]] = []
     for path in found:
         ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
@@ -174,6 +208,15 @@ def report(store: Store, view: str, count: int) -> Iterator[RenderableType]:
 
 def _row(row: Mapping[str, Any]) -> RenderableType:
     """One row as a person reads it; nothing of a corpus or a model can style the terminal: no markup, no control character."""
+    if "turns" in row:
+        return Group(
+            Text.assemble((clean(row["actor"]), "bold"), "  ", (row["id"], "dim"), f"   ended by {row['stop_reason']}"),
+            Text(f"  {clean(row['background'])}", style="dim"),
+            *(Text.assemble((f"  {turn['role']}: ", "bold"), clean(turn["text"])) for turn in row["turns"]),
+            Text(),
+        )
+    if "qid" in row:
+        return _item(row)
     if "messages" in row:
         lines = [f"[dim]{escape(m['role'])}[/dim] {escape(clean(m['content']))}" for m in row["messages"]]
         return Group(Text(row["id"], style="dim"), *(Text.from_markup(line) for line in lines), Text())
@@ -190,6 +233,27 @@ def _row(row: Mapping[str, Any]) -> RenderableType:
     if row["rationale"]:
         parts.append(Text(f"  {clean(row['rationale'])}", style="italic dim"))
     return Group(*parts, Text())
+
+
+def _item(row: Mapping[str, Any]) -> RenderableType:
+    """A question with its options, the right ones marked, why they are right, and what the solver said."""
+    view = "mcq_eu" if "cause_label" in row else "mcq_ea"
+    parts = [
+        Text.assemble((clean(row["subject"]), "bold"), "  ", (row["id"], "dim"), f"   {category(view, row)}"),
+        Text(f"  {clean(row['scenario'])}"),
+        *(Text(f"  {line}", style="green" if line[0] == "*" else "") for line in _options(view, row)),
+    ]
+    agreed = f"{row['solver_agreement']:.0%} of {len(row['solver_votes'])} answers of the solver are right"
+    return Group(
+        *parts, Text(f"  {clean(row['rationale'])}", style="italic dim"), Text(f"  {agreed}", style="dim"), Text()
+    )
+
+
+def _options(view: str, item: Mapping[str, Any]) -> Iterator[str]:
+    """The options of an item with their letters, the right ones marked."""
+    for choices, right in OPTIONS[view]:
+        marks = ["*" if one == item[right] else " " for one in item[choices]]
+        yield from map(" ".join, zip(marks, lettered([clean(one) for one in item[choices]]).split("\n"), strict=True))
 
 
 def state(store: Store) -> Iterator[RenderableType]:
@@ -333,13 +397,24 @@ def _told(
     remembered, rounds = store.remembered(name), store.rounds(name)
     thrown_here = [r for r in rejects(store, [name]) if r.passage_id == passage.id]
     yield Text.assemble((ident, "bold"), f"   shard {name}   {clean(passage.where)}")
-    yield Panel(Text(clean(passage.text)), title=f"passage {passage.id}", title_align="left", border_style="dim")
+    yield Rule(Text(f"passage {passage.id}"), align="left", style="dim")  # no box: where nothing wraps it has one line
+    yield Text(clean(passage.text))
     asking = _asking(store, frozen, steps)
     for unit in units(passage, steps, asking, frozen.identity, remembered, rounds, lambda row: _related(row, ident)):
         yield from _unit(unit, ident, thrown_here)
+    yield from _left_out(store, ident)
     if stages(steps) != frozen.stages:
         own = ", ".join(sorted({one.split("(")[0] for one in set(frozen.stages) - set(stages(steps))}))
         yield Text(f"stages of its own ({own}) made this run too; they are not shown here", style="yellow")
+
+
+def _left_out(store: Store, ident: str) -> Iterator[RenderableType]:
+    """What the build found against a row when it looked at the whole run."""
+    path = store.dataset / "dropped.parquet"
+    if path.exists():
+        for row in pq.read_table(path, filters=[("id", "=", ident)]).to_pylist():
+            twin = f", as {row['twin']}" if row["twin"] else ""
+            yield Text(f"left out of {row['view']} by the build: {row['reason']}{twin}", style="red")
 
 
 def _asking(store: Store, frozen: Frozen, steps: Pipeline) -> Asking:
@@ -351,29 +426,55 @@ def _asking(store: Store, frozen: Frozen, steps: Pipeline) -> Asking:
 
 def _related(row: Any, ident: str) -> bool:
     """Whether a unit belongs to the line of a row: the row's ancestors, itself, and what was made of it."""
-    own = {row.id} | ({u.id for u in row.utterances} if isinstance(row, Batch) else set())
-    return any(ident == one or ident.startswith(f"{one}.") or one.startswith(f"{ident}.") for one in own)
+    return any(_near(one, ident) for one in _own(row))
+
+
+def _own(row: Any) -> set[str]:
+    """The ids of an input: its own, and of a batch those of its utterances."""
+    return {row.id} | ({u.id for u in row.utterances} if isinstance(row, Batch) else set())
+
+
+def _at_or_below(one: str, ident: str) -> bool:
+    return one == ident or one.startswith(f"{ident}.")
 
 
 def _unit(unit: Unit, ident: str, thrown_here: Sequence[Any]) -> Iterator[RenderableType]:
     stage, row, outcome = unit.stage, unit.row, unit.outcome
+    lost = [
+        one
+        for one in thrown_here
+        if one.stage == stage.name and one.level == "child" and one.id == row.id and _near(one.child_id, ident)
+    ]
+    kept = [child for child in (outcome.rows if outcome is not None else ()) if _near(child.id, ident)]
+    if not (lost or kept or outcome is None) and not any(_at_or_below(one, ident) for one in _own(row)):
+        return  # another branch of the row's line: a talk of an actor is no part of how its utterance came to be
     yield Rule(f"{stage.name} · {row.id}", align="left")
-    for number, (request, reply) in enumerate(unit.said):
-        shown = request.messages if number == 0 else request.messages[-1:]
-        for message in shown:
-            yield Text.assemble((f"{message.role}: ", "bold"), (clean(message.content), "dim"))
-        about = f"   [{reply.finish}, {reply.tokens_out} tokens, key {reply.key[:12]}]"
-        yield Text.assemble(("reply: ", "bold green"), clean(reply.text), (about, "dim"))
+    yield from _asked(unit)
     if outcome is None:
         yield Text("no reply is remembered for this unit", style="yellow")
     elif not outcome.accepted:
         yield Text(f"rejected: {outcome.reason} {clean(outcome.detail)}", style="red")
-    for one in thrown_here:
-        if one.stage == stage.name and one.level == "child" and one.id == row.id and _near(one.child_id, ident):
-            yield Text(f"dropped {one.child_id}: {one.reason} {clean(one.detail)}", style="red")
-    for child in outcome.rows if outcome is not None else ():
-        if _near(child.id, ident):
-            yield Text(f"kept {clean(_short(child))}", style="green")
+    for one in lost:
+        yield Text(f"dropped {one.child_id}: {one.reason} {clean(one.detail)}", style="red")
+    for child in kept:
+        yield Text(f"kept {clean(_short(child))}", style="green")
+
+
+def _asked(unit: Unit) -> Iterator[RenderableType]:
+    """Every message and reply of a unit, each message once: a repair goes on where the question stopped, and the agents
+    of a talk are told the same at every turn."""
+    seen: set[tuple[str, str]] = set()
+    agents = unit.stage.agents
+    for request, reply in unit.said:
+        if len(agents) > 1:
+            yield Text(next(a.prompt for a in agents if a.fields == request.fields.keys()), style="bold cyan")
+        for message in request.messages:
+            if (message.role, message.content) in seen and message is not request.messages[-1]:
+                continue
+            seen.add((message.role, message.content))
+            yield Text.assemble((f"{message.role}: ", "bold"), (clean(message.content), "dim"))
+        about = f"   [{reply.finish}, {reply.tokens_out} tokens, key {reply.key[:12]}]"
+        yield Text.assemble(("reply: ", "bold green"), clean(reply.text), (about, "dim"))
 
 
 def _near(child: str, ident: str) -> bool:
@@ -384,6 +485,19 @@ def _short(child: Any) -> str:
     """One line for a record: what it adds."""
     if isinstance(child, Labels):
         return f"{child.id}: {', '.join(f'{s.label} {s.score:g}' for s in child.mapped)} -> {', '.join(child.labels)}"
+    if isinstance(child, Dialogue):
+        return "\n  ".join([f"{child.id}: ended by {child.stop_reason}", *(f"{t.role}: {t.text}" for t in child.turns)])
+    if isinstance(child, EuItem | EaItem):
+        view = "mcq_eu" if isinstance(child, EuItem) else "mcq_ea"
+        item = {name: getattr(child, name) for name in child.__dataclass_fields__}
+        return "\n  ".join(
+            [
+                f"{child.id}: {category(view, item)}, about {child.subject}",
+                child.scenario,
+                *_options(view, item),
+                child.rationale,
+            ]
+        )
     hidden = ("source_id", "passage_id", "actor_id", "seed")
     values = {f: getattr(child, f) for f in child.__dataclass_fields__ if f not in hidden}
     return ", ".join(f"{name}={value}" for name, value in values.items())

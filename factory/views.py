@@ -6,8 +6,20 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from factory import arrow, contract
-from factory.records import Appraisal, Context, Flip, Labels, Reading, Rewritten, Utterance
+from factory import arrow, contract, questions
+from factory.records import (
+    Appraisal,
+    Context,
+    Dialogue,
+    EaItem,
+    EuItem,
+    Flip,
+    Labels,
+    Reading,
+    Rewritten,
+    Solved,
+    Utterance,
+)
 from factory.stages.appraisal import DIMENSIONS
 from factory.taxonomy import ID, LABELS
 
@@ -39,6 +51,11 @@ _LABELLED = [
     ("kind", pa.string()),
     ("pair_id", pa.string()),
 ]
+_ITEM = [("qid", pa.string()), ("language", pa.string())]
+_SCENE = [("scenario", pa.string()), ("subject", pa.string())]
+_CHOICES = pa.list_(pa.string())
+_REASONED = [("rationale", pa.string()), ("dialogue_id", pa.string())]
+_VOTE = pa.struct([("emotion", pa.string()), ("cause", pa.string())])
 _SPOKEN = [("actor", pa.string()), ("utterance", pa.string()), ("emotion", pa.string())]
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -54,8 +71,51 @@ SCHEMAS: dict[str, pa.Schema] = {
             *_ORIGIN,
         ]
     ),
+    "dialogues": pa.schema(
+        [
+            *_EVERY,
+            ("actor", pa.string()),
+            ("background", pa.string()),
+            ("turns", pa.list_(pa.struct([("role", pa.string()), ("text", pa.string())]))),
+            ("stop_reason", pa.string()),
+            *_ORIGIN,
+        ]
+    ),
+    "mcq_eu": pa.schema(
+        [
+            *_EVERY,
+            *_ITEM,
+            ("coarse_category", pa.string()),
+            ("finegrained_category", pa.string()),
+            *_SCENE,
+            ("emotion_choices", _CHOICES),
+            ("emotion_label", pa.string()),
+            ("cause_choices", _CHOICES),
+            ("cause_label", pa.string()),
+            *_REASONED,
+            ("solver_votes", pa.list_(_VOTE)),
+            ("solver_agreement", pa.float32()),
+            *_ORIGIN,
+        ]
+    ),
+    "mcq_ea": pa.schema(
+        [
+            *_EVERY,
+            *_ITEM,
+            ("category", pa.string()),
+            ("question_type", pa.string()),
+            *_SCENE,
+            ("choices", _CHOICES),
+            ("label", pa.string()),
+            *_REASONED,
+            ("solver_votes", pa.list_(pa.string())),
+            ("solver_agreement", pa.float32()),
+            *_ORIGIN,
+        ]
+    ),
     "sft": pa.schema([*_EVERY, ("task", pa.string()), ("messages", pa.list_(_TURN)), *_ORIGIN]),
 }
+ITEMS: Mapping[str, type] = {"mcq_eu": EuItem, "mcq_ea": EaItem}  # views of items, and what each is made of
 DROPPED = pa.schema([*_EVERY, ("view", pa.string()), ("reason", pa.string()), ("twin", pa.string())])
 
 
@@ -170,6 +230,58 @@ def sft(rows: pa.Table) -> pa.Table:
         messages=pa.array(messages, SCHEMAS["sft"].field("messages").type),
     )
     return made.select(SCHEMAS["sft"].names).cast(SCHEMAS["sft"])
+
+
+def dialogues(shard: Shard, origin: Origin) -> pa.Table:
+    """Every dialogue of the shard, in canonical order; also those that no item came of."""
+    rows = _made(shard.get("dialogue", Dialogue), "dialogue", origin)
+    return _sorted(shard, rows).select(SCHEMAS["dialogues"].names).cast(SCHEMAS["dialogues"])
+
+
+def items(shard: Shard, view: str, origin: Origin) -> pa.Table:
+    """The solved items of one kind (`mcq_eu`, `mcq_ea`) in canonical order, with what the solver said."""
+    made, solved = shard.get(view, ITEMS[view]), shard.get("solve", Solved)
+    votes = _places(solved["id"])
+    made = made.filter(pc.is_in(made["id"], solved["id"].combine_chunks()))
+    said = solved.take(pa.array([votes[one] for one in made["id"].to_pylist()], pa.int64()))
+    rows = _with(
+        _made(made, view, origin),
+        qid=made["id"],
+        language=_same("en", made.num_rows),
+        solver_votes=said["eu_votes" if view == "mcq_eu" else "ea_votes"],
+        solver_agreement=said["agreement"],
+    )
+    return _sorted(shard, rows).select(SCHEMAS[view].names).cast(SCHEMAS[view])
+
+
+def posed(shard: Shard, view: str, columns: Sequence[str]) -> pa.Table:
+    """Some columns of the rows of `items`, in the same order: enough to judge them over the run."""
+    made = shard.get(view, ITEMS[view])
+    made = made.filter(pc.is_in(made["id"], shard.get("solve", Solved)["id"].combine_chunks()))
+    return _sorted(shard, made).select(columns)
+
+
+def sft_items(view: str, rows: pa.Table, rationale: bool) -> pa.Table:
+    """Training conversations of items: the answer is a letter for each question, after the rationale where wanted."""
+    chat = questions.understanding if view == "mcq_eu" else questions.application
+    messages = [chat(row, rationale) for row in rows.to_pylist()]
+    made = _with(
+        rows,
+        task=_same(view, rows.num_rows),
+        messages=pa.array(messages, SCHEMAS["sft"].field("messages").type),
+    )
+    return made.select(SCHEMAS["sft"].names).cast(SCHEMAS["sft"])
+
+
+def together(shard: Shard, tables: Sequence[pa.Table]) -> pa.Table:
+    """Rows of one view from several sources, in canonical order."""
+    return _sorted(shard, pa.concat_tables(tables))
+
+
+def _made(rows: pa.Table, kind: str, origin: Origin) -> pa.Table:
+    n = rows.num_rows
+    made = _same(origin.engine, n), _same(origin.model, n), _same(origin.prompt_hash[kind], n)
+    return _with(rows, **dict(zip(("engine", "model", "prompt_hash"), made, strict=True)))
 
 
 def _labelled(

@@ -22,7 +22,7 @@ TALE = (
     "Nadia carried the brass kettle across the yard to Omar. Omar had waited at the gate since noon with the broken cart. "
     "Nadia set the kettle down and looked at the wheel. Omar asked her to hold the lantern while he hammered the rim."
 )
-VIEWS = ("contextless", "contextual", "sft")
+VIEWS = ("contextless", "contextual", "dialogues", "mcq_eu", "mcq_ea", "sft")
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from factory.taxonomy import EMOTIONS, LABELS
 
 CORPORA = Path(__file__).resolve().parent.parent / "corpora"
 SPLITS = ("train", "validation", "test")
-VIEWS = ("contextless", "contextual", "sft")
+VIEWS = tuple(views.SCHEMAS)
 FAULTS = "malformed=0.1,wrong=0.15,truncated=0.1"
 TALE = (
     "Nadia carried the brass kettle across the yard to Omar. Omar had waited at the gate since noon with the broken cart. "
@@ -265,13 +265,16 @@ def test_a_pair_has_exactly_two_rows(run: Run) -> None:
 
 
 def test_every_pair_stands_beside_its_contextless_row(run: Run) -> None:
-    """And in the same split; so do flips and their originals, and conversations and their rows."""
+    """And in the same split; so do flips and their originals, conversations and their rows, items and their dialogues."""
     for split in SPLITS:
         rows = _table(run, "contextless", split)
         ids = set(rows["id"].to_pylist())
         assert set(_table(run, "contextual", split)["pair_id"].to_pylist()) <= ids
-        assert set(_table(run, "sft", split)["id"].to_pylist()) <= ids
+        items = {one for view in views.ITEMS for one in _table(run, view, split)["id"].to_pylist()}
+        assert set(_table(run, "sft", split)["id"].to_pylist()) <= ids | items
         assert set(rows["pair_id"].drop_null().to_pylist()) <= ids
+        talks = set(_table(run, "dialogues", split)["id"].to_pylist())
+        assert all(set(_table(run, view, split)["dialogue_id"].to_pylist()) <= talks for view in views.ITEMS)
 
 
 def test_every_row_names_its_origin(run: Run) -> None:
@@ -349,28 +352,35 @@ def test_identical_texts_share_a_split(tmp_path: Path) -> None:
 def test_dropped_rows_name_their_reason_and_stand_in_no_view(run: Run) -> None:
     """With the view that they are missing from; a twin is named where there is one."""
     dropped = _dropped(run)
+    shares = ("over_quota", "length_shortcut", "position_shortcut")  # of the whole run: there is no twin
     assert {(one["view"], one["reason"]) for one in dropped} <= {
         ("contextless", "duplicate"), ("contextless", "near_duplicate"), ("contextless", "original_dropped"),
         ("contextual", "pair_incomplete"),
+        *((view, why) for view in views.ITEMS for why in ("duplicate", "near_duplicate", "answer_in_train", *shares)),
     }  # fmt: skip
+    alone = ("pair_incomplete", *shares)
     for one in dropped:
-        assert bool(one["twin"]) == (one["view"] == "contextless")
-    assert not {one["id"] for one in dropped if one["view"] == "contextless"} & set(
-        _all(run, "contextless")["id"].to_pylist()
-    )
+        assert bool(one["twin"]) == (one["reason"] not in alone)
+    for view in ("contextless", *views.ITEMS):
+        gone = {one["id"] for one in dropped if one["view"] == view}
+        assert not gone & set(_all(run, view)["id"].to_pylist())
     pairs = set(_all(run, "contextual")["pair_id"].to_pylist())
     incomplete = {one["id"] for one in dropped if one["reason"] == "pair_incomplete"}
     assert incomplete and not incomplete & pairs
 
 
 def test_every_row_made_is_in_a_view_or_dropped(run: Run) -> None:
-    """Labelled originals and confirmed flips; pairs that were begun for a row that is kept."""
+    """Labelled originals and confirmed flips; pairs that were begun for a row that is kept; solved items."""
     rows = set(_all(run, "contextless")["id"].to_pylist())
     gone = {one["id"] for one in _dropped(run) if one["view"] == "contextless"}
     assert rows | gone == {*run.table("labels")["id"].to_pylist(), *run.table("flip_appraisal")["id"].to_pylist()}
     pairs = set(_all(run, "contextual")["pair_id"].to_pylist())
     incomplete = {one["id"] for one in _dropped(run) if one["view"] == "contextual"}
     assert pairs | incomplete == set(run.table("context")["utterance_id"].to_pylist()) & rows and not pairs & incomplete
+    for view in views.ITEMS:
+        rows = set(_all(run, view)["id"].to_pylist())
+        gone = {one["id"] for one in _dropped(run) if one["view"] == view}
+        assert rows | gone == set(run.table("solve")["id"].to_pylist()) & set(run.table(view)["id"].to_pylist())
 
 
 @dataclass
@@ -415,7 +425,11 @@ def test_the_twin_of_a_duplicate_stands_in_the_dataset(run: Run, parrots: Run) -
     """What was dropped can be looked up: the named twin is a row that stayed."""
     for one in (run, parrots):
         rows = set(_all(one, "contextless")["id"].to_pylist())
-        twins = {drop["twin"] for drop in _dropped(one) if drop["reason"] in ("duplicate", "near_duplicate")}
+        twins = {
+            drop["twin"]
+            for drop in _dropped(one)
+            if drop["reason"] in ("duplicate", "near_duplicate") and drop["view"] == "contextless"
+        }
         assert twins and twins <= rows
 
 

@@ -18,6 +18,8 @@ import factory
 from factory.cli import app, main
 from factory.engines.rehearsal import Rehearsal
 from factory.requests import Reply, Request
+from factory.store import Store
+from factory.views import SCHEMAS
 
 TALE = (
     "Nadia carried the brass kettle across the yard to Omar. Omar had waited at the gate since noon with the broken cart. "
@@ -194,13 +196,22 @@ def test_build_makes_a_lost_dataset_anew(call: Call, run: Path, tmp_path: Path) 
         assert (copy / path.relative_to(run)).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("view", ["contextless", "contextual", "sft"])
+@pytest.mark.parametrize("view", ["contextless", "contextual", "dialogues", "mcq_eu", "mcq_ea", "sft"])
 def test_show_gives_rows_of_a_view(call: Call, run: Path, view: str) -> None:
     """As many rows as asked for, with ids that stand in the view."""
     ended = call("show", run, "--view", view, "--rows", 4)
     ids = set(factory.load(run).dataset(view)["id"])
-    assert ended.code == 0
-    assert len([word for word in ended.out.split() if word in ids]) == 4
+    assert ended.code == 0 and ids
+    assert len([word for word in ended.out.split() if word in ids]) == min(4, len(ids))
+
+
+def test_trace_shows_the_whole_passage_where_nothing_wraps(run: Path) -> None:
+    """In a pipe or a file: from its first word to its last."""
+    ident = factory.load(run).dataset("contextless")["id"].iloc[0]
+    said = _process("trace", run, ident, cwd=run).out.partition("actors · ")[0]  # before the prompts, which have it too
+    store = Store(run)
+    (text,) = [p.text for name in store.names() for p in store.passages(name) if ident.startswith(f"{p.id}.")]
+    assert len(text) > 160 and text in said and f"passage {ident.split('.a')[0]}" in said
 
 
 @pytest.mark.parametrize(
@@ -391,7 +402,7 @@ WRONG_AS_A_WHOLE: dict[str, tuple[Callable[[], Path], Sequence[str], str]] = {
     "unknown target": (
         lambda: _tales(Path("a.jsonl")),
         ["--stages", "contextless,flips"],
-        "no target flips; choose among contextless, contextual, appraisal, flip",
+        "no target flips; choose among contextless, contextual, appraisal, flip, mcq",
     ),
     "no target": (lambda: _tales(Path("a.jsonl")), ["--stages", ","], "choose among contextless"),
     "unknown fault": (lambda: _tales(Path("a.jsonl")), ["--faults", "odd=0.1"], "FAULTS: unknown kind odd"),
@@ -455,7 +466,10 @@ def test_a_folder_that_is_no_run_is_refused(call: Call, command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["show", "--view", "contextles"], "no view 'contextles'; choose among contextless, contextual, sft"),
+        (
+            ["show", "--view", "contextles"],
+            "no view 'contextles'; choose among contextless, contextual, dialogues, mcq_eu, mcq_ea, sft",
+        ),
         (["show", "--rows", "0"], "'--rows'"),
         (["show", "--rows", "-3"], "'--rows'"),
         (["trace"], "'ID'"),
@@ -593,9 +607,9 @@ class Hostile:
 
 def _seen(call: Call, out: Path) -> str:
     """Everything that the commands which show text have to say of a run."""
-    rows = factory.load(out).dataset(), factory.load(out).dataset("contextual")
+    rows = [factory.load(out).dataset(view) for view in ("contextless", "contextual", "dialogues")]
     idents = [row for some in rows for row in some["id"][:2]]
-    views = [call("show", out, "--view", view, "--rows", 50) for view in ("contextless", "contextual", "sft")]
+    views = [call("show", out, "--view", view, "--rows", 50) for view in SCHEMAS]
     told = [call(command, out) for command in ("status", "rejects", "verify")] + [call("trace", out, i) for i in idents]
     assert {ended.code for ended in views + told} == {0}
     return "".join(ended.out + ended.err for ended in views + told)
@@ -633,6 +647,12 @@ def test_a_broken_hostile_reply_styles_nothing(call: Call, tmp_path: Path) -> No
 def test_no_control_character_of_a_model_gets_into_the_dataset(tmp_path: Path) -> None:
     """Escapes that JSON carries are gone from every text of every view."""
     run = factory.synth(_tales(tmp_path / "tales.jsonl"), tmp_path / "run", engine=Hostile())
-    for view, columns in (("contextless", ["utterance", "rationale"]), ("contextual", ["context", "utterance"])):
+    for view, columns in (
+        ("contextless", ["utterance", "rationale"]),
+        ("contextual", ["context", "utterance"]),
+        ("dialogues", ["background", "actor"]),
+        ("mcq_eu", ["scenario", "subject", "cause_label", "rationale"]),
+        ("mcq_ea", ["scenario", "subject", "label", "rationale"]),
+    ):
         rows = run.dataset(view)
         assert not any(OBEYED.search(text) for column in columns for text in rows[column] if text)

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 import factory
-from factory import card, progress, run, show
+from factory import build, card, progress, run, show
 from factory.cli import main
 from factory.cost import Prices
 from factory.errors import Stopped
@@ -125,22 +125,31 @@ def test_tables_fit_a_narrow_terminal() -> None:
 def test_status_and_summary_say_what_a_row_costs(
     tales: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The tokens and the money of all stages, shared out among the rows of contextless."""
+    """The tokens and the money of their own stages, shared out among the rows of contextless and among the items."""
     out = tmp_path / "run"
     code, summary, _ = _called(capsys, "synth", tales(), "--out", out, "--price-in", 100, "--price-out", 200)
     assert code == 0
-    counts = show.together(_found(out))
-    rows = len(factory.load(out).dataset())
+    found = _found(out)
+    counts = show.together(found)
     money = (counts.tokens_in * 100 + counts.tokens_out * 200) / 1_000_000
+    talks = {name: count for name, count in found.items() if name in build.TALKS}
+    sizes = [len(factory.load(out).dataset(view)) for view in ("contextless", "mcq_eu", "mcq_ea")]
     _, status, _ = _called(capsys, "status", out)
     for said in (summary, status):
         assert re.search(
             rf"^all +{counts.asked:,} +{counts.tokens_in:,} +{counts.tokens_out:,} +{money:.4f}$", said, re.M
         )
-        each = (
-            f"{counts.tokens_in / rows:,.0f} tokens in and {counts.tokens_out / rows:,.0f} out, {money / rows:.4f} USD"
-        )
-        assert f"for each of the {rows:,} rows of contextless: {each}" in said
+        assert _each("rows of contextless", sizes[0], {n: c for n, c in found.items() if n not in talks}) in said
+        assert _each("items", sum(sizes[1:]), talks) in said
+
+
+def _each(what: str, rows: int, counts: dict[str, Count]) -> str:
+    total = show.together(counts)
+    money = (total.tokens_in * 100 + total.tokens_out * 200) / 1_000_000 / rows
+    return (
+        f"for each of the {rows:,} {what}: {total.tokens_in / rows:,.0f} tokens in and "
+        f"{total.tokens_out / rows:,.0f} out, {money:.4f} USD"
+    )
 
 
 def _found(out: Path) -> dict[str, Count]:

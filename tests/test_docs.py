@@ -268,7 +268,7 @@ def _reasons(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         values: list[ast.expr] = []
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id in ("BadReply", "Refused"):
+            if node.func.id in ("BadReply", "Refused", "Left"):
                 values = node.args[:1]
             elif node.func.id in ("Fault", "Outcome", "Twin"):
                 values = [*node.args[2:3], *(k.value for k in node.keywords if k.arg == "reason")]
@@ -286,7 +286,9 @@ def _reasons(path: Path) -> Iterator[str]:
 def test_every_reason_is_documented() -> None:
     """Each reason word that a stage, a check, an engine or the runner can give stands in docs/ERRORS.md."""
     files = [*(ROOT / "factory/stages").glob("*.py"), ROOT / "factory/checks.py", ROOT / "factory/runner.py"]
-    files += [*(ROOT / "factory/engines").rglob("*.py"), ROOT / "factory/mend.py", ROOT / "factory/duplicates.py"]
+    files += [ROOT / "factory/items.py", ROOT / "factory/sift.py"]
+    files += [p for p in (ROOT / "factory/engines").rglob("*.py") if "rehearsal" not in p.parts]  # it rejects nothing
+    files += [ROOT / "factory/mend.py", ROOT / "factory/duplicates.py"]
     found = {reason for path in files for reason in _reasons(path)}
     assert len(found) > 25
     assert found - set(re.findall(r"`([a-z_]+)`", ERRORS)) == set()
@@ -336,6 +338,13 @@ def test_the_row_shown_is_one_of_its_view() -> None:
     assert list(row) == SCHEMAS["contextless"].names
     assert row["label_ids"] == [ID[label] for label in row["labels"]]
     assert row["labels"] == [LABELS[i] for i, score in _falling(row["intensities"]) if score >= 0.3]
+
+
+def test_the_item_shown_is_one_of_its_view() -> None:
+    """The second row in the README has the columns of mcq_eu, and its right options are among its options."""
+    row = json.loads(re.findall(r"```json\n(.*?)```", README, re.S)[1])
+    assert list(row) == SCHEMAS["mcq_eu"].names
+    assert row["emotion_label"] in row["emotion_choices"] and row["cause_label"] in row["cause_choices"]
 
 
 def _falling(scores: list[float]) -> list[tuple[int, float]]:

@@ -30,6 +30,7 @@ ALLOWED = {
     # small things on top of these
     "settings": "errors",
     "contract": "taxonomy",
+    "questions": "",
     "fit": "taxonomy",
     "mend": "errors fit",
     "deal": "requests taxonomy",
@@ -39,9 +40,10 @@ ALLOWED = {
     "cost": "records settings",
     "corpus": "errors text",
     "checks": "lexicon text stages",
+    "items": "checks lexicon stages.actors taxonomy text",
     # stages are pure: no engine, store, clock or setting of a run
     "stages": "errors fit mend prompts records requests",
-    "stages.*": "checks deal errors records requests stages stages.* taxonomy text",
+    "stages.*": "checks deal errors items questions records requests stages stages.* taxonomy text",
     "steps": "errors settings stages stages.*",
     # engines know requests; the one without a model reads what requests were rendered from
     "engines": "requests",
@@ -57,22 +59,28 @@ ALLOWED = {
     "files": "errors",
     "journal": "errors files records",
     "store": "arrow errors files journal records",
-    "views": "arrow contract records stages.appraisal taxonomy",
-    "card": "checks prompts records requests settings stages taxonomy text views",
-    "build": "card duplicates files prompts records requests settings stages store views",
+    "views": "arrow contract questions records stages.appraisal taxonomy",
+    "level": "",
+    "sift": "duplicates errors level",
+    "card_items": "level records sift views",
+    "card": "card_items checks prompts records requests settings sift stages taxonomy text views",
+    "build": "card card_items duplicates files prompts records requests settings sift stages store views",
     # what joins them
-    "runner": "cost engines errors journal records requests stages store",
+    "runner": "cost engines errors journal records requests settings stages store text",
     "plan": "corpus errors records runner settings store text",
     "worker": "errors records runner store run",
     "replay": "prompts records requests stages",
     "frozen": "errors prompts requests settings stages store",
     "run": (
-        "factory build corpus cost engines engines.open errors files frozen plan prompts replay runner settings stages "
-        "steps store worker"
+        "factory build corpus cost engines engines.open errors files frozen plan prompts replay runner settings sift "
+        "stages steps store worker"
     ),
     # what people see
     "progress": "cost runner",
-    "show": "build cost errors frozen journal prompts records replay requests run stages steps store text",
+    "show": (
+        "build cost errors frozen journal prompts questions records replay requests run sift stages steps store text "
+        "views"
+    ),
     "forecast": (
         "corpus cost engines.open engines.rehearsal errors frozen plan progress records run settings show steps store"
     ),

@@ -12,31 +12,52 @@ from hypothesis import strategies as st
 
 from factory.errors import WrongRequest
 from factory.prompts import Book, Template, folder, load, neutral, parse
-from factory.records import Actor, Batch, Context, Fault, Labels, Passage, Score, Utterance
+from factory.records import (
+    Actor,
+    Background,
+    Batch,
+    Case,
+    Context,
+    Dialogue,
+    Fault,
+    Labels,
+    Passage,
+    Score,
+    Turn,
+    Utterance,
+)
 from factory.requests import Reply
 from factory.settings import Content
-from factory.stages import Asking, Stage, repair, request
+from factory.stages import Agent, Asking, Stage, repair, request
 from factory.stages.actors import Actors
 from factory.stages.appraisal import DIMENSIONS, Appraisals
+from factory.stages.background import AXES, Backgrounds
 from factory.stages.cleaning import Cleaning
 from factory.stages.context import Contexts
+from factory.stages.dialogue import CLIENT, COUNSELLOR, SUPERVISOR, Dialogues
 from factory.stages.flip import Flips
 from factory.stages.labels import SoftLabels
-from factory.stages.reading import CODES, Readings
+from factory.stages.mcq import Items
+from factory.stages.mcq_ea import EaItems
+from factory.stages.mcq_eu import EuItems
+from factory.stages.reading import CODES
 from factory.stages.rewriting import Rewriting
+from factory.stages.solve import EA, EU, Solves
 from factory.stages.utterances import Speaker, Utterances
 from factory.steps import pipeline
 from factory.taxonomy import DEFINITIONS, LABELS, flip
 
 PIPELINES = [pipeline(Content(preset=preset, labeller="logprobs")) for preset in ("default", "paper")]
 STAGES = [step.stage for steps in PIPELINES for step in steps]
-WRITING = [stage for stage in STAGES if not isinstance(stage, Readings)]
-NAMES = sorted({stage.prompt for stage in STAGES} | {"repair"})
+ASKING_ONCE = [stage for stage in STAGES if not isinstance(stage, Dialogues | Solves)]
+AGENTS = list(dict.fromkeys(agent for stage in STAGES for agent in stage.agents))
+WRITING = [agent for agent in AGENTS if agent.said is not None]
+NAMES = sorted({agent.prompt for agent in AGENTS} | {"repair"})
 BOOK = load(NAMES)
 WITH_DEFINITIONS = {"utterances", "utterances_paper", "labels", "labels_paper", "flip"}
 
 by_name = pytest.mark.parametrize("name", NAMES)
-by_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: f"{stage.name}-{stage.prompt}")
+by_stage = pytest.mark.parametrize("stage", ASKING_ONCE, ids=lambda stage: f"{stage.name}-{stage.prompt}")
 
 
 def _utterance(number: int, text: str, emotion: str) -> Utterance:
@@ -81,9 +102,28 @@ def _batch(lines: Iterable[tuple[tuple[str, ...], str]], passage: str = "Wenna w
 def _row(stage: Stage, batch: Batch, asked: tuple[str, ...] = ("remorse", "neutral")) -> Any:
     if isinstance(stage, Actors):
         return batch.passage
+    if isinstance(stage, Backgrounds | Items):
+        return _case(batch)
     if isinstance(stage, Utterances):
         return Speaker(id=batch.actor.id, passage=batch.passage, actor=batch.actor, asked=asked if stage.dealt else ())
     return batch
+
+
+def _case(batch: Batch) -> Case:
+    """The actor of a batch as a client whose talk has been held."""
+    ids = {"source_id": "tale", "passage_id": "tale.p1", "actor_id": "tale.p1.a1", "actor": "Wenna"}
+    axes = {name: values[0] for name, values in AXES.items()}
+    turns = (Turn("client", "He counted the stems."), Turn("counsellor", "What did you see?"))
+    return Case(
+        id="tale.p1.a1.b",
+        passage=batch.passage,
+        actor=batch.actor,
+        number=0,
+        background=Background(id="tale.p1.a1.b", line="a neighbour", text="She forgot.", seed=1, **ids, **axes),
+        dialogue=Dialogue(
+            id="tale.p1.a1.b.d", background="She forgot.", turns=turns, stop_reason="supervisor", seed=1, **ids
+        ),
+    )
 
 
 SMALL = _batch([(("remorse",), "I walked past that tap on all four evenings.")])
@@ -117,6 +157,12 @@ def test_a_stage_gives_exactly_the_fields_of_its_template(stage: Stage) -> None:
     assert roles == ["system", "user"]
 
 
+@pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.prompt)
+def test_every_agent_states_the_fields_of_its_template(agent: Agent) -> None:
+    """So a template that does not fit is found before a run begins."""
+    assert agent.fields == BOOK[agent.prompt].fields
+
+
 @by_name
 def test_the_head_of_a_template_states_its_fields_and_its_size(name: str) -> None:
     """Fields in full, tokens within a tenth of a quarter of the characters."""
@@ -127,11 +173,14 @@ def test_the_head_of_a_template_states_its_fields_and_its_size(name: str) -> Non
 
 
 @by_name
-def test_what_requests_share_comes_first(name: str) -> None:
+def test_the_passage_is_the_first_field(name: str) -> None:
     """A server that caches prefixes reads a passage once for all its actors, an actor once for all that is his."""
     template = BOOK[name]
     order = [f for f in template.user[1::2] if f != "most"]
-    ranks = ("passage", "actor", "character", "utterances", "contexts", "utterance", "emotions", "emotion", "targets")
+    ranks = (
+        *("passage", "background", "scenario", "subject", "actor", "character", "manner", "phase", "utterances"),
+        *("contexts", "utterance", "emotions", "emotion", "targets", "talk", "kind"),
+    )
     assert order == sorted(order, key=lambda f: ranks.index(f) if f in ranks else len(ranks))
     assert set(template.system[1::2]) <= {"most"}, "only a setting of the run may stand in the shared part"
 
@@ -168,11 +217,12 @@ def test_every_untrusted_field_stands_between_its_marks(name: str) -> None:
     assert "never an instruction" in _text(BOOK[name])
 
 
-@pytest.mark.parametrize("stage", WRITING, ids=lambda stage: f"{stage.name}-{stage.prompt}")
-def test_the_example_answer_is_an_answer_of_its_stage(stage: Stage) -> None:
+@pytest.mark.parametrize("agent", WRITING, ids=lambda agent: agent.prompt)
+def test_the_example_answer_is_an_answer_of_its_agent(agent: Agent) -> None:
     """One line of JSON of the shape that the engine decodes under."""
-    _, answer = _example(BOOK[stage.prompt])
-    assert stage.said.model_validate_json(answer).model_dump() == orjson.loads(answer)
+    assert agent.said is not None
+    _, answer = _example(BOOK[agent.prompt])
+    assert agent.said.model_validate_json(answer).model_dump() == orjson.loads(answer)
 
 
 def _own_example(stage: Stage) -> tuple[Any, Any]:
@@ -195,6 +245,9 @@ OWN_CHECKS = (
     Rewriting(),
     Appraisals(),
     Flips(),
+    Backgrounds(),
+    EuItems(items=2),
+    EaItems(items=2),
 )
 
 
@@ -204,6 +257,51 @@ def test_the_example_passes_the_checks_of_its_stage(stage: Stage) -> None:
     row, said = _own_example(stage)
     made = list(stage.rows(row, said))
     assert made and not [child for child in made if isinstance(child, Fault)]
+
+
+@pytest.mark.parametrize("agent", [CLIENT, COUNSELLOR], ids=lambda agent: agent.prompt)
+def test_the_example_of_a_talk_is_a_turn_of_it(agent: Agent) -> None:
+    """It passes the checks that the stage makes of the first message of that role."""
+    _, answer = _example(BOOK[agent.prompt])
+    said = [
+        {"text": "He counted the stems that still stood, and then he asked me where the can was."},
+        orjson.loads(answer),
+    ]
+    talk = Dialogues(turns=4).talk(_case(SMALL), Asking(book=BOOK), 0)
+    next(talk)
+    if agent is COUNSELLOR:
+        talk.send(Reply(text=orjson.dumps(said[0]).decode()))
+    asked = talk.send(Reply(text=answer))
+    assert asked.repair == 0 and orjson.loads(answer)["text"] in asked.fields["talk"]
+
+
+def test_the_example_of_the_supervisor_is_not_yet_enough() -> None:
+    """An example that always ends the talk would end talks."""
+    _, answer = _example(BOOK[SUPERVISOR.prompt])
+    assert not all(orjson.loads(answer).values())
+
+
+@pytest.mark.parametrize(
+    ("agent", "letters"), [(EU, {"emotion": "B", "cause": "C"}), (EA, {"answer": "C"})], ids=["eu", "ea"]
+)
+def test_the_example_of_a_solver_is_not_the_first_letter(agent: Agent, letters: dict[str, str]) -> None:
+    """Models like to answer A; the example does not help them."""
+    _, answer = _example(BOOK[agent.prompt])
+    assert orjson.loads(answer) == letters
+
+
+@pytest.mark.parametrize("name", ["mcq_eu", "mcq_ea"])
+def test_the_items_of_an_example_do_not_give_the_right_option_away(name: str) -> None:
+    """The right option is the longest in none of them, as the rules of the prompt want it."""
+    _, answer = _example(BOOK[name])
+    for item in orjson.loads(answer)["items"]:
+        right, wrong = ("cause", "wrong_causes") if name == "mcq_eu" else ("answer", "wrong")
+        assert len(item[right]) < max(map(len, item[wrong]))
+
+
+def test_the_emotions_of_the_items_are_the_taxonomys_own() -> None:
+    """All 28, in their order."""
+    assert ", ".join(LABELS) in _text(BOOK["mcq_eu"])
 
 
 def test_the_shortened_example_of_utterances_says_so() -> None:
@@ -265,6 +363,8 @@ CASES = (
         {"items": [{"n": 1, "rationale": "no", **dict.fromkeys(DIMENSIONS, 0.5)}]},
         "give the rationale as one sentence",
     ),
+    (Backgrounds(), {"background": LONG}, "tell it in"),
+    (Backgrounds(), {"background": "He came home late. " * 30}, "is not named"),
     (Flips(), {"text": LONG}, "turn the event round"),
     (Flips(), {"text": "We had soup yesterday."}, "change the event and keep the rest"),
 )
@@ -276,6 +376,63 @@ def test_a_prompt_says_what_the_check_of_its_stage_says(stage: Stage, answer: di
     (fault, *_) = _faults(stage, _row(stage, _batch([(("remorse",), LONG)])), answer)
     assert rule in fault.detail
     assert rule in _text(BOOK[stage.prompt]).lower()
+
+
+def _changed(name: str, number: int, **change: Any) -> dict[str, Any]:
+    """The answer of the example with one of its items changed."""
+    _, answer = _example(BOOK[name])
+    told = orjson.loads(answer)["items"]
+    told[number] |= change
+    return {"items": told}
+
+
+ITEM_CASES: tuple[tuple[str, int, dict[str, Any], str], ...] = (
+    ("mcq_eu", 0, {"subject": "Bronagh"}, "the subject must stand in the scenario"),
+    ("mcq_eu", 0, {"scenario": "Wenna was full of remorse. " * 8}, "show it without naming it"),
+    ("mcq_eu", 0, {"wrong_causes": ["she ran"] * 3}, "make each choice its own"),
+    ("mcq_eu", 0, {"wrong_causes": ["she ran", "he stood there", "it was late"]}, "make all choices about as long"),
+    ("mcq_eu", 0, {"rationale": f"{LONG} So it is B) remorse."}, "say what an option says, never its letter"),
+    ("mcq_eu", 0, {"rationale": "It is relief and remorse. " * 6}, "say how the scene leads there"),
+    (
+        "mcq_eu",
+        0,
+        {"rationale": "Referees blame children, players accept verdicts. Coaches train harder in autumn; sport teaches "
+         "patience, discipline, fairness to amateurs practising for decades under floodlights. Relief, remorse."},
+        "name the facts that it rests on",
+    ),
+    ("mcq_ea", 0, {"subject": "Bronagh"}, "the subject must stand in the scenario"),
+    ("mcq_ea", 0, {"wrong": ["Go"] * 3}, "make each choice its own"),
+    ("mcq_ea", 0, {"wrong": ["Go", "Stay", "Wait"]}, "make all choices about as long"),
+    ("mcq_ea", 0, {"rationale": f"{LONG} So it is the second option."}, "say what an option says, never its letter"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "number", "change", "rule"), ITEM_CASES)
+def test_the_prompts_of_items_say_what_their_checks_say(
+    name: str, number: int, change: dict[str, Any], rule: str
+) -> None:
+    """A repair repeats the words of the prompt."""
+    stage = EuItems(items=2) if name == "mcq_eu" else EaItems(items=2)
+    (fault, *_) = _faults(stage, _case(SMALL), _changed(name, number, **change))
+    assert rule in fault.detail
+    assert rule in _text(BOOK[name]).lower()
+
+
+@pytest.mark.parametrize("name", ["mcq_eu", "mcq_ea"])
+def test_the_prompts_of_items_say_what_two_items_must_not_share(name: str) -> None:
+    """The scene, and the opening of the rationale."""
+    stage = EuItems(items=2) if name == "mcq_eu" else EaItems(items=2)
+    _, answer = _example(BOOK[name])
+    first, second = orjson.loads(answer)["items"]
+    begun = " ".join(first["rationale"].replace("Wenna ", "").split()[:5])
+    again = first | {"n": 2, "rationale": f"It began there. {first['rationale']}"}
+    for two, reason in (
+        (again, "duplicate"),
+        (second | {"rationale": f"{begun} {second['rationale']}"}, "template_rationale"),
+    ):
+        (fault,) = _faults(stage, _case(SMALL), {"items": [first, two]})
+        assert fault.reason == reason
+        assert fault.detail.partition("; ")[2] in _text(BOOK[name]).lower()
 
 
 @pytest.mark.parametrize("name", ["labels", "appraisal", "context", "cleaning", "rewriting"])
@@ -414,7 +571,7 @@ def test_the_table_of_the_readme_is_right() -> None:
     ]
     assert sorted(row[0] for row in rows) == NAMES
     for name, stages, fields, tokens in rows:
-        used = {stage.name for stage in STAGES if stage.prompt == name} or {"every stage"}
+        used = {stage.name for stage in STAGES for agent in stage.agents if agent.prompt == name} or {"every stage"}
         assert (
             set(stages.replace("`", "").replace(" (preset paper)", "").replace(" (labeller logprobs)", "").split(", "))
             == used

@@ -1,5 +1,6 @@
 """Facts about the views: their columns and types, and what their rows say of each other."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -7,8 +8,9 @@ import pyarrow.compute as pc
 import pytest
 
 import factory
-from factory import contract, views
+from factory import arrow, contract, views
 from factory.api import Run
+from factory.records import Dialogue, EaItem, EuItem, Passage, Solved, Turn, Vote
 from factory.store import Store
 from factory.taxonomy import ID, LABELS
 
@@ -40,9 +42,37 @@ LABELLED = {
 }
 SPOKEN = {"actor": TEXT, "utterance": TEXT, "emotion": TEXT}
 CONTEXT = {"context": TEXT, "raw_context": TEXT, "character": TEXT}
+ITEM = {"qid": TEXT, "language": TEXT}
+SCENE = {"scenario": TEXT, "subject": TEXT}
+REASONED = {"rationale": TEXT, "dialogue_id": TEXT}
+MANY = pa.list_(TEXT)
 COLUMNS: dict[str, dict[str, pa.DataType]] = {
     "contextless": EVERY | SPOKEN | LABELLED | MADE,
     "contextual": EVERY | SPOKEN | CONTEXT | LABELLED | MADE,
+    "dialogues": EVERY
+    | {
+        "actor": TEXT,
+        "background": TEXT,
+        "turns": pa.list_(pa.struct({"role": TEXT, "text": TEXT})),
+        "stop_reason": TEXT,
+    }
+    | MADE,
+    "mcq_eu": EVERY
+    | ITEM
+    | {"coarse_category": TEXT, "finegrained_category": TEXT}
+    | SCENE
+    | {"emotion_choices": MANY, "emotion_label": TEXT, "cause_choices": MANY, "cause_label": TEXT}
+    | REASONED
+    | {"solver_votes": pa.list_(pa.struct({"emotion": TEXT, "cause": TEXT})), "solver_agreement": F32}
+    | MADE,
+    "mcq_ea": EVERY
+    | ITEM
+    | {"category": TEXT, "question_type": TEXT}
+    | SCENE
+    | {"choices": MANY, "label": TEXT}
+    | REASONED
+    | {"solver_votes": MANY, "solver_agreement": F32}
+    | MADE,
     "sft": EVERY | {"task": TEXT, "messages": pa.list_(pa.struct({"role": TEXT, "content": TEXT}))} | MADE,
 }
 READ = [name for name in LABELLED if name.startswith("read_")]
@@ -66,7 +96,9 @@ def shard(run: Run) -> views.Shard:
 
 @pytest.fixture(scope="module")
 def origin() -> views.Origin:
-    return views.Origin(engine="toy", model="m", prompt_hash={"original": "o", "flipped": "f", "contextual": "c"})
+    kinds = ("original", "flipped", "contextual", "dialogue", "mcq_eu", "mcq_ea")
+    hashes = dict(zip(kinds, ("o", "f", "c", "d", "eu", "ea"), strict=True))
+    return views.Origin(engine="toy", model="m", prompt_hash=hashes)
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +269,130 @@ def test_training_conversations_hold_the_contract(contextless: pa.Table) -> None
         wanted = [round(row[name], 2) for name in ("valence", "arousal", "dominance")]
         assert [parsed.vad.v, parsed.vad.a, parsed.vad.d] == wanted
         assert assistant["content"] == contract.line(row["labels"], *wanted, row["rationale"])
+
+
+# Dialogues and items ---------------------------------------------------------------------------------------------------
+
+
+def _table(record: type, *rows: object) -> pa.Table:
+    return arrow.table(record, rows, ["k"] * len(rows))
+
+
+EMOTIONS, CAUSES = ("Joy", "Remorse", "Fear", "Envy", "Pity", "Love"), ("he fell", "she hid it", "it broke", "all left")
+CHOICES = ("Tell her", "Wait", "Leave", "Laugh")
+REASON = 'He hid the "napkin".'
+
+
+def _eu(passage: str, number: int) -> EuItem:
+    return EuItem(
+        id=f"{passage}.a1.b.d.eu{number}", source_id=passage[0], passage_id=passage, dialogue_id=f"{passage}.a1.b.d",
+        actor="Tomás", coarse_category="complex_emotions", finegrained_category="emotion_transition",
+        scenario=f"Tomás hid it {number} times.", subject="Tomás", emotion_choices=EMOTIONS, emotion_label="Remorse",
+        emotion="remorse", cause_choices=CAUSES, cause_label="all left", rationale=REASON, seed=number,
+    )  # fmt: skip
+
+
+def _ea(passage: str, number: int, asked: str = "Action") -> EaItem:
+    return EaItem(
+        id=f"{passage}.a1.b.d.ea{number}", source_id=passage[0], passage_id=passage, dialogue_id=f"{passage}.a1.b.d",
+        actor="Tomás", category="Personal-Self", question_type=asked, scenario=f"Tomás waits {number} days.",
+        subject="Tomás", choices=CHOICES, label="Leave", rationale=REASON, seed=number,
+    )  # fmt: skip
+
+
+def _solved(item: EuItem | EaItem) -> Solved:
+    eu = isinstance(item, EuItem)
+    return Solved(
+        id=item.id, source_id=item.source_id, passage_id=item.passage_id, dialogue_id=item.dialogue_id,
+        kind="eu" if eu else "ea", eu_votes=(Vote("Remorse", "all left"), Vote("Joy", "he fell")) if eu else (),
+        ea_votes=() if eu else ("Leave", "Leave", "Wait"), agreement=0.5 if eu else 0.75, blind=0.0,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def talked() -> views.Shard:
+    """Two passages that stand against the order of their ids; the solver turned one item of each kind down."""
+    passages = [Passage(id=p, source_id=p[0], index=n, text="x") for n, p in enumerate(("z.p1", "a.p1"))]
+    eu = [_eu("a.p1", 1), _eu("a.p1", 2), _eu("z.p1", 1)]
+    ea = [_ea("a.p1", 1), _ea("z.p1", 1), _ea("z.p1", 2, "Response")]
+    turns = (Turn("client", "I hid it."), Turn("counsellor", "When?"))
+    talk = {"actor_id": "x", "actor": "Tomás", "background": "A bakery.", "turns": turns, "stop_reason": "supervisor"}
+    talks = [
+        Dialogue(id=f"{p.id}.a1.b.d", source_id=p.source_id, passage_id=p.id, seed=3, **talk)  # type: ignore[arg-type]
+        for p in reversed(passages)
+    ]
+    solved = [_solved(one) for one in (*ea[1:], *reversed(eu[1:]))]
+    tables = {"dialogue": talks, "mcq_eu": eu, "mcq_ea": ea, "solve": solved, "passages": passages}
+    kinds = {"dialogue": Dialogue, "mcq_eu": EuItem, "mcq_ea": EaItem, "solve": Solved, "passages": Passage}
+    return views.Shard({name: _table(kinds[name], *rows) for name, rows in tables.items()})
+
+
+def test_only_solved_items_are_rows(talked: views.Shard, origin: views.Origin) -> None:
+    """In corpus order, then by id; each with its own votes, of its kind."""
+    eu, ea = (views.items(talked, view, origin) for view in ("mcq_eu", "mcq_ea"))
+    assert eu["qid"].to_pylist() == eu["id"].to_pylist() == ["z.p1.a1.b.d.eu1", "a.p1.a1.b.d.eu2"]
+    assert ea["id"].to_pylist() == ["z.p1.a1.b.d.ea1", "z.p1.a1.b.d.ea2"]
+    votes = [{"emotion": "Remorse", "cause": "all left"}, {"emotion": "Joy", "cause": "he fell"}]
+    assert (eu["solver_votes"].to_pylist(), eu["solver_agreement"].to_pylist()) == ([votes] * 2, [0.5] * 2)
+    assert ea["solver_votes"].to_pylist() == [["Leave", "Leave", "Wait"]] * 2
+    assert {*eu["language"].to_pylist(), *ea["language"].to_pylist()} == {"en"}
+    assert {*eu["prompt_hash"].to_pylist()} == {"eu"} and {*ea["prompt_hash"].to_pylist()} == {"ea"}
+
+
+def test_items_are_judged_in_the_order_of_their_view(talked: views.Shard, origin: views.Origin) -> None:
+    """Row numbers must mean the same in both."""
+    for view in views.ITEMS:
+        columns = ["id", "scenario"]
+        assert views.posed(talked, view, columns).equals(views.items(talked, view, origin).select(columns))
+
+
+def test_every_dialogue_is_a_row(talked: views.Shard, origin: views.Origin) -> None:
+    """Its turns in order, whether or not an item came of it."""
+    rows = views.dialogues(talked, origin).to_pylist()
+    assert [row["id"] for row in rows] == ["z.p1.a1.b.d", "a.p1.a1.b.d"]
+    assert rows[0]["turns"] == [{"role": "client", "text": "I hid it."}, {"role": "counsellor", "text": "When?"}]
+    assert rows[0]["prompt_hash"] == "d"
+
+
+def test_the_tables_of_dialogues_and_items_have_their_columns(talked: views.Shard, origin: views.Origin) -> None:
+    """Also where a run has none."""
+    empty = views.Shard({"passages": talked.tables["passages"]})
+    for shard, few in ((talked, 2), (empty, 0)):
+        made = {view: views.items(shard, view, origin) for view in views.ITEMS}
+        made |= {"dialogues": views.dialogues(shard, origin)}
+        assert all(table.schema.equals(views.SCHEMAS[view]) for view, table in made.items())
+        assert {table.num_rows for table in made.values()} == {few}
+
+
+@pytest.mark.parametrize("rationale", [True, False])
+def test_an_item_is_a_conversation_that_ends_with_its_letters(
+    talked: views.Shard, origin: views.Origin, rationale: bool
+) -> None:
+    """Options in the order that was dealt; the rationale comes first, or not at all."""
+    eu, ea = (views.sft_items(view, views.items(talked, view, origin), rationale).to_pylist() for view in views.ITEMS)
+    assert ({one["task"] for one in eu}, {one["task"] for one in ea}) == ({"mcq_eu"}, {"mcq_ea"})
+    first, other = eu[0]["messages"], ea[1]["messages"]
+    assert [turn["role"] for turn in first] == ["system", "user", "assistant"]
+    why = {"rationale": REASON} if rationale else {}
+    assert list(json.loads(first[2]["content"]).items()) == [*why.items(), ("emotion", "B"), ("cause", "D")]
+    assert list(json.loads(other[2]["content"]).items()) == [*why.items(), ("answer", "C")]
+    assert all("\n" not in one["messages"][2]["content"] for one in (*eu, *ea))
+    assert "Tomás hid it 1 times." in first[1]["content"] and "F. Love" in first[1]["content"]
+    assert (
+        "way for Tomás to respond" in other[1]["content"] and "thing for Tomás to do" in ea[0]["messages"][1]["content"]
+    )
+    assert [("rationale" in one["messages"][0]["content"]) for one in (*eu, *ea)] == [rationale] * 4
+
+
+def test_conversations_of_all_tasks_stand_in_one_order(talked: views.Shard, origin: views.Origin) -> None:
+    """Corpus order, then id."""
+    made = [views.sft_items(view, views.items(talked, view, origin), True) for view in views.ITEMS]
+    assert views.together(talked, made)["id"].to_pylist() == [
+        "z.p1.a1.b.d.ea1", "z.p1.a1.b.d.ea2", "z.p1.a1.b.d.eu1", "a.p1.a1.b.d.eu2"
+    ]  # fmt: skip
+
+
+# Origins ---------------------------------------------------------------------------------------------------------------
 
 
 def test_each_kind_of_row_names_the_prompts_it_went_through(contextless: pa.Table, contextual: pa.Table) -> None:

@@ -6,7 +6,7 @@ of the reply, and the driver below does the rest; a stage of several requests ov
 
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
@@ -80,6 +80,17 @@ class Asking:
 Talk = Generator[Request, Reply, Outcome]
 
 
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Who is asked: its template and the fields of that, the model of the reply (None: nothing is written), the drawing."""
+
+    prompt: str
+    fields: frozenset[str] | None
+    said: type[Answer] | None
+    tokens: int
+    temperature: float
+
+
 class Stage:
     """Base of every stage. Subclasses are frozen dataclasses whose fields are the settings of the stage."""
 
@@ -99,6 +110,12 @@ class Stage:
     def fields(self) -> frozenset[str] | None:
         """What `ask` gives, if it is said here: then a template that does not fit is found before a run begins."""
         return None
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """All who are asked within a unit, each with a template of its own; one unless the stage says otherwise."""
+        said = getattr(self, "said", None)
+        return (Agent(self.prompt, self.fields, said, tokens=self.tokens, temperature=self.temperature),)
 
     def feed(self, before: Any, rows: Sequence[Any]) -> Iterable[Any]:
         """The inputs of this stage, from an input of the stage before and the rows made of it."""
@@ -209,15 +226,84 @@ class _Children:
 def request(
     stage: Stage, unit: str, asking: Asking, fields: dict[str, str], messages: tuple[Message, ...], round_: int
 ) -> Request:
+    """The one question of a unit."""
+    return _request(stage.name, stage.agents[0], unit, asking, fields, messages, round_, ())
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Several questions within one unit: each is read, checked and repaired by itself, and all are accounted together."""
+
+    stage: str
+    unit: str
+    asking: Asking
+    round_: int
+    repairs: int = 0
+    mended: list[str] = field(default_factory=list)
+    raw: str = ""  # the last reply
+
+    def hear(
+        self,
+        agent: Agent,
+        turn: object,
+        fields: dict[str, str],
+        wrong: Callable[[Any], tuple[str, str] | None] = lambda said: None,
+    ) -> Generator[Request, Reply, Any]:
+        """What this agent says to these fields; BadReply where the last attempt was wrong too.
+
+        `turn` tells the questions of a unit apart, so that two of the same words are drawn with seeds of their own.
+        """
+        assert agent.said is not None
+        messages = self.asking.book[agent.prompt].render(fields)
+        base = _request(self.stage, agent, self.unit, self.asking, fields, messages, self.round_, (turn,))
+        ask = base
+        for attempt in range(self.asking.repairs + 1):
+            reply = yield ask
+            self.raw = reply.text
+            try:
+                return self._read(agent.said, reply, wrong)
+            except BadReply as err:
+                if attempt == self.asking.repairs:
+                    raise
+                ask = repair(base, self.asking.book, attempt + 1, reply, [str(err)])
+                self.repairs += 1
+
+    def _read(self, said: type[Answer], reply: Reply, wrong: Callable[[Any], tuple[str, str] | None]) -> Any:
+        read = parse(said, reply)
+        self.mended += read.mended
+        if found := wrong(read.said):
+            raise BadReply(*found)
+        return read.said
+
+    def accepted(self, *rows: Any) -> Outcome:
+        return Outcome(rows=rows, repairs=self.repairs, mended=tuple(self.mended))
+
+    def rejected(self, reason: str, detail: str) -> Outcome:
+        return Outcome(
+            reason=reason, detail=detail[:500], raw=self.raw, repairs=self.repairs, mended=tuple(self.mended)
+        )
+
+
+def _request(
+    stage: str,
+    agent: Agent,
+    unit: str,
+    asking: Asking,
+    fields: dict[str, str],
+    messages: tuple[Message, ...],
+    round_: int,
+    turn: tuple[object, ...],
+) -> Request:
+    assert agent.said is not None
     return Request(
-        stage=stage.name,
+        stage=stage,
         unit=unit,
         messages=messages,
-        schema=schema(stage.said),
+        schema=schema(agent.said),
         sampling=Sampling(
-            temperature=0.0 if asking.greedy else stage.temperature,
-            max_tokens=stage.tokens,
-            seed=row_seed(unit, stage.name, asking.seed, *([round_] if round_ else [])),
+            temperature=0.0 if asking.greedy else agent.temperature,
+            max_tokens=agent.tokens,
+            seed=row_seed(unit, stage, asking.seed, *turn, *([round_] if round_ else [])),
             repetition_penalty=1.03 if asking.greedy else 1.0,
         ),
         round=round_,
@@ -366,11 +452,16 @@ def thrown(stage: str, row: Any, outcome: Outcome, round_: int) -> list[Reject]:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage and what it follows (None: the passages)."""
+    """A stage and what it follows: one stage, several whose rows it takes alike, or None for the passages."""
 
     stage: Stage
-    after: str | None = None
+    after: str | tuple[str, ...] | None = None
     targets: frozenset[str] = frozenset()  # the views that need it; empty: all
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Names of the stages that it follows."""
+        return (self.after,) if isinstance(self.after, str) else self.after or ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,41 +473,39 @@ class Pipeline:
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
 
-    def plus(self, stage: Stage, after: str | None = None) -> "Pipeline":
-        """This pipeline with a stage of your own behind another one; it is asked for in every run that uses it."""
+    def plus(self, stage: Stage, after: str | tuple[str, ...] | None = None) -> "Pipeline":
+        """This pipeline with a stage of your own behind others; it is asked for in every run that uses it."""
         known = {step.stage.name for step in self.steps}
         if not re.fullmatch(r"[a-z][a-z0-9_]*", stage.name) or stage.name in known | {"passages", "rejects", "replies"}:
             raise WrongRequest(f"a stage cannot be called {stage.name!r}; choose another name in lower case")
-        if after is not None and after not in known:
-            raise WrongRequest(f"there is no stage {after!r} to follow; choose among {', '.join(sorted(known))}")
-        return Pipeline((*self.steps, Step(stage, after)))
+        step = Step(stage, after)
+        for name in step.parents:
+            if name not in known:
+                raise WrongRequest(f"there is no stage {name!r} to follow; choose among {', '.join(sorted(known))}")
+        return Pipeline((*self.steps, step))
 
     def following(self, name: str | None) -> tuple[Step, ...]:
-        return tuple(s for s in self.steps if s.after == name)
+        return tuple(s for s in self.steps if (name in s.parents if name is not None else not s.parents))
 
     def wanted(self, targets: Iterable[str]) -> "Pipeline":
         """Only the steps that these targets need, each with all it depends on."""
         asked = set(targets)
-        named = {s.stage.name: s for s in self.steps}
         keep: set[str] = set()
         for step in self.steps:
-            if step.targets and not step.targets & asked:
-                continue
-            at: str | None = step.stage.name
-            while at is not None and at not in keep:
-                keep.add(at)
-                at = named[at].after
+            if not step.targets or step.targets & asked:
+                keep.update(self.lineage(step.stage.name))
         return Pipeline(tuple(s for s in self.steps if s.stage.name in keep))
 
-    def lineage(self, name: str) -> tuple[str, ...]:
-        """Names of the stages from the first to this one."""
-        named = {s.stage.name: s for s in self.steps}
-        line: list[str] = []
-        at: str | None = name
-        while at is not None:
-            line.append(at)
-            at = named[at].after
-        return tuple(reversed(line))
+    def lineage(self, name: str, through: Collection[str] = ()) -> tuple[str, ...]:
+        """Names of the stages from the first to this one, in the order of the pipeline.
+
+        A row of a stage that follows several went through one of them: name it in `through`. Else all of them count.
+        """
+        line = {name}
+        for step in reversed(self.steps):
+            if step.stage.name in line:
+                line.update([one for one in step.parents if one in through] or step.parents)
+        return tuple(s.stage.name for s in self.steps if s.stage.name in line)
 
     def prompts(self) -> tuple[str, ...]:
-        return (*dict.fromkeys(s.stage.prompt for s in self.steps), "repair")
+        return (*dict.fromkeys(agent.prompt for s in self.steps for agent in s.stage.agents), "repair")

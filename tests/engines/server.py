@@ -138,7 +138,7 @@ class Prompted:
 
     engine: Engine
     book: dict[str, str] = field(default_factory=dict)
-    asks: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    asks: Counter[tuple[object, ...]] = field(default_factory=Counter)  # by question: a unit may have several
 
     @property
     def identity(self) -> Identity:
@@ -148,7 +148,7 @@ class Prompted:
         return await self.engine.check() if isinstance(self.engine, Checked) else ()
 
     async def complete(self, request: Request) -> Reply:
-        self.asks[request.stage, request.unit, request.round] += 1
+        self.asks[request.stage, request.unit, request.round, *sorted(request.fields.items())] += 1
         said = await Rehearsal().complete(request)
         self.book[mark(request.messages, request.sampling.seed)] = said.text
         return await self.engine.complete(request)

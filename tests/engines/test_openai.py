@@ -135,8 +135,9 @@ def test_every_stage_has_a_schema_that_strict_servers_take() -> None:
         own = [node] if isinstance(node, dict) and node.get("type") == "object" else []
         return own + [found for one in inner for found in objects(one)]
 
-    for step in pipeline(Content()):
-        found = objects(orjson.loads(schema(step.stage.said)))
+    agents = [agent for step in pipeline(Content()) for agent in step.stage.agents]
+    for said in {agent.said for agent in agents if agent.said is not None}:
+        found = objects(orjson.loads(schema(said)))
         assert found
         assert all(one["additionalProperties"] is False for one in found)
         assert all(sorted(one["required"]) == sorted(one["properties"]) for one in found)

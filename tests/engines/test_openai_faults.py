@@ -67,7 +67,7 @@ def counts(out: Path) -> Counter[str]:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_with_a_third_of_faults_every_unit_ends_and_nobody_is_stormed(tmp_path: Path, seed: int) -> None:
     """429, 500, 503, resets, hangs, half a body, no JSON, no choice, a refusal, at 30 % of requests: the run ends, units
-    are accepted or rejected, no unit is asked more than three times, the server at most twice as often as the units ask,
+    are accepted or rejected, no question is asked more than three times, the server at most twice as often as the units ask,
     and the probe is not fooled."""
     book: dict[str, str] = {}
     troubled = Troubled(from_book(book), seed=seed)

@@ -230,8 +230,10 @@ def test_every_stage_is_answered_in_its_shape(preset: str) -> None:
     asked = _bundled(preset)
     assert {one.stage.name for one in asked} == {step.stage.name for step in pipeline(Content(preset=preset))}
     for one in asked:
-        for reply in one.replies:
-            one.stage.said.model_validate_json(reply)
+        for request, reply in zip(one.requests, one.replies, strict=True):
+            (agent,) = [agent for agent in one.stage.agents if agent.fields == request.fields.keys()]
+            assert agent.said is not None
+            agent.said.model_validate_json(reply)
 
 
 def test_emotions_that_are_said_are_labels() -> None:

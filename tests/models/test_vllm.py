@@ -24,11 +24,12 @@ from factory.errors import FactoryError, Unreachable, WrongRequest
 from factory.records import Said
 from factory.requests import Identity, Reply, Request, key
 from factory.settings import Content, Operation
-from factory.stages import parse
+from factory.stages import parse, schema
 from factory.steps import pipeline
 from factory.store import Store
 
 SAID = {step.stage.name: step.stage.said for step in pipeline(Content()) if hasattr(step.stage, "said")}
+SHAPES = {schema(agent.said): agent.said for step in pipeline(Content()) for agent in step.stage.agents if agent.said}
 ALL = Operation(max_rejects=1.0, concurrency=32, shard_size=2)
 ARGUMENTS = {"enforce_eager": True, "max_model_len": 8192, "max_num_seqs": 64}
 READ = Content(labeller="logprobs", repairs=1)  # nonsense is not mended by asking often
@@ -78,7 +79,7 @@ def test_the_later_stages_get_nonsense_of_their_own_schema(
     assert stages.keys() >= ({"labels"} if "labels" not in rehearsed else {"context", "appraisal", "reading"})
     for request, reply in relay.replies:
         if reply.finish == "stop" and not request.read:
-            parse(SAID[request.stage], reply)
+            parse(SHAPES[request.schema], reply)
     kept = remembered(out)
     assert {key(vllm.identity, request) for request, _ in relay.replies} <= kept.keys()
     for request, reply in relay.replies:

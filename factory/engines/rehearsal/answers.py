@@ -1,7 +1,6 @@
 """What the rehearsal engine says to each stage: the same JSON that a model would be asked for."""
 
 import math
-import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +10,11 @@ from typing import Any
 import orjson
 
 from factory.engines.rehearsal.bank import Phrase, fitting, phrases, prototypes, recognise
+from factory.engines.rehearsal.dice import Dice
+from factory.engines.rehearsal.items import applied, understood
 from factory.engines.rehearsal.scene import Scene, read_scene
+from factory.engines.rehearsal.solve import solve
+from factory.engines.rehearsal.talks import background, dialogue
 from factory.errors import Transient
 from factory.lexicon import ALL, named
 from factory.requests import Request
@@ -25,25 +28,6 @@ _ACTOR = frozenset(["actor"])
 _STRONG = re.compile(r"\b(?:very|really|utterly|completely|absolutely|never|ever|always|so)\s+", re.I)
 
 
-class Dice:
-    """The engine's only chance: a generator seeded by what is asked (only `random()`, which no Python version changes)."""
-
-    def __init__(self, *seed: object) -> None:
-        self._draw = random.Random("\x1f".join(map(str, seed))).random
-
-    def number(self) -> int:
-        return int(self._draw() * 2**32)
-
-    def chance(self, share: float) -> bool:
-        return self._draw() < share
-
-    def pick(self, some: Any) -> Any:
-        return some[int(self._draw() * len(some))]
-
-    def between(self, low: float, high: float) -> float:
-        return low + (high - low) * self._draw()
-
-
 def answer(request: Request) -> str:
     """The reply to a request of a stage that this engine knows; a stage of somebody's own needs an engine of its own."""
     try:
@@ -52,7 +36,7 @@ def answer(request: Request) -> str:
         raise Transient(
             f"the rehearsal engine does not know stage {request.stage!r}; run it with a real model"
         ) from None
-    said = say(request.fields, Dice(request.stage, request.sampling.seed))
+    said = say(request.fields | {"unit": request.unit}, Dice(request.stage, request.sampling.seed))
     if request.read:
         said = dict(zip(request.read, said.values(), strict=True))
     return orjson.dumps(said).decode()
@@ -315,4 +299,9 @@ _STAGES: dict[str, Callable[[Fields, Dice], dict[str, Any]]] = {
     "flip_appraisal": _appraisal,
     "reading": _reading,
     "flip_reading": _reading,
+    "background": background,
+    "dialogue": dialogue,
+    "mcq_eu": understood,
+    "mcq_ea": applied,
+    "solve": solve,
 }
