@@ -147,7 +147,7 @@ evaluate: $(VENV)/.train  ## a model on public benchmarks: MODEL=models/name DAT
 test: $(VENV)/.test  ## all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-test-quick: $(VENV)/.test  ## without the slow ones, about three minutes
+test-quick: $(VENV)/.test  ## without the slow ones, about four minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
 
 test-vllm: $(VLLM)/.test  ## engines with real (tiny, random) models: vLLM, its server, transformers; about five minutes

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from factory import card, sift, views
+from factory import card, card_items, sift, views
 from factory.duplicates import Finder, Twin
 from factory.files import sha256, sync, write_atomic, writing
 from factory.prompts import Book
@@ -31,7 +31,7 @@ from factory.store import Manifest, Store
 ROWS_PER_FILE, ROWS_PER_GROUP = 100_000, 4_000
 SPLITS = ("train", "validation", "test")
 T = TypeVar("T")
-FORMAT = 3  # raised when the same shards are to give another dataset
+FORMAT = 5  # raised when the same shards are to give another dataset
 
 
 def build(
@@ -53,17 +53,17 @@ def build(
     origin = _origin(identity, steps, book)
     say("building the dataset: looking for texts that stand twice")
     twins = _twins(store, names)
-    verdicts = {view: _judged(store, names, view, screen) for view in views.ITEMS}
+    splits = _Splits(store, names, content.seed)
+    verdicts = {view: _judged(store, names, view, screen, splits) for view in views.ITEMS}
     say("building the dataset: writing the views")
     partial = store.out / ".dataset.tmp"
     with writing(store.dataset):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
     writer = _Writer(partial)
-    measured = card.Measured(distinct=twins.distinct(), screened=None if screen is None else len(screen.names))
+    measured = card.Measured(distinct=twins.distinct(), screen=screen)
     for view, verdict in verdicts.items():
         measured.items[view].judged(verdict)
-    splits = _Splits(store, names, content.seed)
     chosen = _Chosen(origin, twins, verdicts, content.sft_rationale)
     for shard in _ahead(lambda name: _shard(store, name), names):
         parts, dropped = chosen.of(shard)
@@ -71,14 +71,24 @@ def build(
         for view, table in parts.items():
             for split, part in splits.of(table):
                 writer.add(view, split, part)
-                measured.count(view, split, part.num_rows)
+                measured.count(view, split, part)
         measured.see(shard, parts)
         measured.reasons.update(r["reason"] for r in dropped)
     writer.close()
     digests = {view: _digest(partial / view) for view in views.SCHEMAS}
     text = card.write(measured, _units(store, steps), content, identity, book, steps, digests)
     write_atomic(partial / "README.md", text.encode())
-    _put(store, partial, _digest_of(screen))
+    tilted = [card_items.unlevel(view, one) for view, one in verdicts.items() if one.tilts]
+    _put(store, partial, _digest_of(screen), tilted)
+    if screen is not None:
+        _say_screened(screen, measured.reasons["contaminated"], say)
+
+
+def _say_screened(screen: sift.Screen, gone: int, say: Callable[[str], None]) -> None:
+    """Which files a benchmark was read from: a folder that holds one of the two is no error, and easily overlooked."""
+    say(f"items were compared with {screen.told()}: {gone:,} repeated one and were left out")
+    if missing := screen.missing():
+        say(f"{missing}; give DECONTAMINATE the folder that holds {' and '.join(sift.FILES)}")
 
 
 def _units(store: Store, steps: Pipeline) -> dict[str, Count]:
@@ -145,7 +155,12 @@ def verify(store: Store) -> list[tuple[str, str]]:
     return wrong
 
 
-def _put(store: Store, partial: Path, screened: str) -> None:
+def notes(store: Store) -> tuple[str, ...]:
+    """What a person should know of the dataset as it was built: kinds of items that are not level."""
+    return tuple((_mark(store) or {}).get("notes", ()))
+
+
+def _put(store: Store, partial: Path, screened: str, told: Sequence[str]) -> None:
     """Swap the folders; dataset.json, written last, says that it is whole."""
     files = {
         path.relative_to(partial).as_posix(): {"sha256": sha256(path), "size": path.stat().st_size}
@@ -164,7 +179,8 @@ def _put(store: Store, partial: Path, screened: str) -> None:
         sync(store.out)
         shutil.rmtree(old, ignore_errors=True)
     mark = {"inputs": _inputs(store), "shards": store.names(), "files": files}
-    store.write_json("dataset.json", mark | ({"screen": screened} if screened else {}))
+    more = {"screen": screened, "notes": list(told)}
+    store.write_json("dataset.json", mark | {name: value for name, value in more.items() if value})
 
 
 def _inputs(store: Store) -> str:
@@ -242,10 +258,11 @@ def _posed(store: Store, name: str, view: str) -> pa.Table:
     return views.posed(shard, view, sift.COLUMNS[view])
 
 
-def _judged(store: Store, names: list[str], view: str, screen: sift.Screen | None) -> sift.Verdict:
+def _judged(store: Store, names: list[str], view: str, screen: sift.Screen | None, splits: "_Splits") -> sift.Verdict:
     """Which items of a view go, each with its twin by name where it has one."""
     with writing(store.out):
-        verdict = sift.judge(view, _ahead(lambda name: _posed(store, name, view), names), store.out, screen)
+        posed = _ahead(lambda name: _posed(store, name, view), names)
+        verdict = sift.judge(view, posed, store.out, screen, splits.split)
     firsts = {one.first for one in verdict.left.values() if one.first >= 0}
     every = chain.from_iterable(_posed(store, name, view)["id"].to_pylist() for name in names) if firsts else ()
     return verdict.named({row: ident for row, ident in enumerate(every) if row in firsts})

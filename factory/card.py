@@ -14,6 +14,7 @@ from factory.prompts import Book
 from factory.records import Context, Count, Labels, Rewritten, Utterance
 from factory.requests import Identity
 from factory.settings import Content
+from factory.sift import Screen
 from factory.stages import Pipeline
 from factory.taxonomy import EMOTIONS, LABELS, NEUTRAL
 from factory.text import normal, one_line
@@ -37,7 +38,7 @@ class Measured:
     """Gathered shard by shard while the views are written."""
 
     distinct: float = 1.0
-    screened: int | None = None  # scenarios of a benchmark that items were compared with
+    screen: Screen | None = None  # scenarios of a benchmark that items were compared with
     rows: dict[tuple[str, str], int] = field(default_factory=dict)
     sources: int = 0
     last_source: str = ""
@@ -65,8 +66,11 @@ class Measured:
     talks: Talks = field(default_factory=Talks)
     items: dict[str, Items] = field(default_factory=lambda: {view: Items(view) for view in ITEMS})
 
-    def count(self, view: str, split: str, rows: int) -> None:
-        self.rows[view, split] = self.rows.get((view, split), 0) + rows
+    def count(self, view: str, split: str, rows: pa.Table) -> None:
+        """The rows of one shard that go into one file."""
+        self.rows[view, split] = self.rows.get((view, split), 0) + rows.num_rows
+        if view in self.items:
+            self.items[view].answered(split, rows)
 
     def see(self, shard: Shard, parts: Mapping[str, pa.Table]) -> None:
         """Everything that the card says of one shard's rows, by view."""
@@ -144,7 +148,7 @@ def write(
         "## Views\n\n" + _views(found, list(views)),
         *(["## Labels\n\n" + _labels(found, rehearsal), "## Text\n\n" + _text(found)] if "utterances" in made else []),
         *(
-            ["## Dialogues and items\n\n" + report(found.talks, found.items, found.screened, rehearsal)]
+            ["## Dialogues and items\n\n" + report(found.talks, found.items, found.screen, rehearsal)]
             if "dialogue" in made
             else []
         ),

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from unicodedata import name
 
 from factory.lexicon import ALL, announces, named
 from factory.stages import REFUSAL
@@ -50,6 +51,15 @@ _STRENGTH = frozenset(
         "always",
         "forever",
     ]
+)
+
+# A template's tokens, tags of a page, and what is set between stars or brackets to be done and not said.
+_MARKUP = re.compile(r"<\|[^<>]{0,40}\|?>|</?[a-z][^<>]{0,60}>|<<?/?SYS>>?|\[/?INST\]", re.I)
+_DONE = r"sigh|paus|laugh|chuckl|nodd?|shrugg?|smil|sobb?|sniff|hesitat|whisper|swallow"
+_STAGED = re.compile(
+    rf"\*[^*\s][^*]{{0,80}}\*|(?<!\w)_[^_\s][^_]{{0,80}}_(?!\w)|\[[^\]]{{1,80}}\]"
+    rf"|\((?:(?:long|short|brief) (?:pause|silence|sigh)|silence|beat|(?:{_DONE})(?:s|es|e|ing)?)\b[^)]{{0,60}}\)",
+    re.I,
 )
 
 SHORTEST, LONGEST = 3, 60  # words of an utterance
@@ -111,6 +121,34 @@ def prose(text: str, story: str = "") -> Finding | None:
     if (match := _META.search(text)) and match.group().lower() not in story.lower():
         return "meta", f"'{match.group().strip()}' talks about the task; stay inside the story"
     return None
+
+
+def markup(text: str) -> Finding | None:
+    """Tokens of a chat template, or tags of a page, which no story has."""
+    match = _MARKUP.search(text) if "<" in text or "[" in text else None
+    return ("prompt_echo", f"'{match.group()}' is markup; write plain words alone") if match else None
+
+
+def staged(text: str) -> Finding | None:
+    """What is done and not said, in the middle of what is said: '*sighs*', '[pauses]'."""
+    match = _STAGED.search(text)
+    return (
+        ("stage_direction", f"'{match.group()}' is not said; write what is said, and nothing beside it")
+        if match
+        else None
+    )
+
+
+def script(text: str, story: str) -> Finding | None:
+    """A text mostly of letters that are not Latin, where the story's are."""
+    if text.isascii() or _latin(text) >= 0.5 or _latin(story) < 0.5:
+        return None
+    return "other_script", "most of its letters are not those of the passage; write in the language of the passage"
+
+
+def _latin(text: str) -> float:
+    letters = [letter for letter in text if letter.isalpha()]
+    return sum(name(letter, "").startswith("LATIN") for letter in letters) / len(letters) if letters else 1.0
 
 
 def third_person(text: str, actor: str) -> str | None:

@@ -8,7 +8,7 @@ any number of actors covers the deck as evenly as their hands can. (Emo Pillars 
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import floor, gcd
+from math import floor, gcd, sqrt
 from typing import TypeVar
 
 from factory.requests import draw
@@ -34,6 +34,18 @@ def dealt(
     start = place * _cut(len(cards)) + actor_index * count
     deck = _deck(name, tuple(map(str, cards)), block, seed)
     return tuple(deck[(start + i) % len(deck)] for i in range(count))
+
+
+def spread(name: str, cards: Sequence[object], root: int, passage_index: int, client: int, seed: int) -> int:
+    """A place in `cards` for one client of one passage, where passages have none to a few and nobody knows how many.
+
+    The passages step round a circle by the root of a prime: a root of its own for each deck, so that no deck keeps step
+    with another, nor with `chosen`, which goes by the golden section. Clients of one passage stand apart on it: 0, 1/2, 1/4.
+    """
+    apart = sum((client >> bit & 1) / 2 ** (bit + 1) for bit in range(16))
+    at = (draw(name, seed) + passage_index * (sqrt(root) % 1.0) + apart) % 1.0
+    deck = _deck(name, tuple(map(str, cards)), 0, seed)
+    return deck[int(at * len(deck))]
 
 
 def chosen(rows: Sequence[T], share: float, name: str, passage_index: int, seed: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -30,6 +30,7 @@ from factory.files import locked, write_atomic, writing
 from factory.frozen import Frozen, need
 from factory.plan import Shards, extents, passages
 from factory.replay import asking_of
+from factory.runner import VERDICTS as VERDICTS
 from factory.runner import Limits, Runner, Tally
 from factory.settings import Content, Operation, operation_from
 from factory.stages import Pipeline
@@ -205,7 +206,8 @@ RETRY = "retry.json"
 
 def retry(out: str | os.PathLike[str], stage: str = "", reason: str = "", **how: Any) -> tuple[int, int, Result]:
     """Ask again, in a new round, for every unit that was rejected; returns how many there were, how many of them are
-    rejected still, and the run. Children that an accepted unit dropped are no units, so they are not asked for.
+    rejected still, and the run. Children that an accepted unit dropped are no units, so they are not asked for; items that
+    the solver did not agree with are, only where their `reason` is given.
 
     What is to be asked is written down first: a killed retry goes on where it was, in the same round.
     """
@@ -214,23 +216,42 @@ def retry(out: str | os.PathLike[str], stage: str = "", reason: str = "", **how:
     with locked(store.out / "lock"):
         plan = store.read_json(RETRY)
         if plan is None:
-            found = {name: _rejected(store, name, stage, reason) for name in store.names()}
-            plan = {name: store.rounds(name) | again for name, again in found.items() if again}
+            every = {name: _rejected(store, name, stage, reason) for name in store.names()}
+            plan = {
+                name: store.rounds(name) | again
+                for name, units in every.items()
+                if (again := _unsettled(units, reason))
+            }
+            settled = sum(len(units) - len(_unsettled(units, reason)) for units in every.values())
+            job = replace(job, notes=(*job.notes, *([_left_alone(settled)] if settled else [])))
             if plan:
                 store.write_json(RETRY, plan)
-    asked = sum(round_ > store.rounds(name).get(unit, 0) for name in plan for unit, round_ in plan[name].items())
+    asked = {(name, unit) for name in plan for unit, n in plan[name].items() if n > store.rounds(name).get(unit, 0)}
     result = _go(job)
-    still = sum(unit in plan[name] for name in plan for unit in _rejected(store, name))
-    return asked, still, result
+    still = sum((name, unit) in asked for name in plan for unit in _rejected(store, name))
+    return len(asked), still, result
 
 
-def _rejected(store: Store, name: str, stage: str = "", reason: str = "") -> dict[str, int]:
-    """The rejected units of a finished shard (of one stage, for one reason), each with its next round."""
+def _unsettled(units: Mapping[str, tuple[int, str]], reason: str) -> dict[str, int]:
+    """The next rounds of units that are asked again: all of those that were rejected for the reason that is given, else those
+    that had no verdict."""
+    return {unit: round_ for unit, (round_, why) in units.items() if reason or why not in VERDICTS}
+
+
+def _left_alone(count: int) -> str:
+    return (
+        f"{count:,} items that the solver did not agree with, or answered without reading, are not asked again: asking until "
+        f"one agrees would make agreement mean nothing (REASON={' or REASON='.join(sorted(VERDICTS))} asks all the same)"
+    )
+
+
+def _rejected(store: Store, name: str, stage: str = "", reason: str = "") -> dict[str, tuple[int, str]]:
+    """The rejected units of a finished shard (of one stage, for one reason), each with its next round and its reason."""
     table = store.table(name, "rejects", ["stage", "id", "level", "round", "reason"])
     if store.finished(name) is None or table is None:
         return {}
     return {
-        f"{r['stage']} {r['id']}": r["round"] + 1
+        f"{r['stage']} {r['id']}": (r["round"] + 1, r["reason"])
         for r in table.to_pylist()
         if r["level"] == "unit" and stage in ("", r["stage"]) and reason in ("", r["reason"])
     }
@@ -323,7 +344,7 @@ def _result(job: Job, tally: Tally, counted: dict[str, Any], began: float, *, di
         corpus=counted,
         did=did,
         seconds=time.monotonic() - began,
-        notes=job.notes,
+        notes=(*job.notes, *build.notes(job.store)),
     )
 
 
@@ -399,6 +420,8 @@ def rebuild(out: str | os.PathLike[str], watcher: Watcher | None = None) -> None
     screen = _screen(last_start(store).get("decontaminate", ""))
     with locked(store.out / "lock"), _quick_interrupt():
         build.build(store, frozen.content, frozen.identity, steps, book, (watcher or Silent()).say, screen)
+        for note in build.notes(store):
+            (watcher or Silent()).say(note)
 
 
 def _findable(operation: Operation) -> Operation:

@@ -18,12 +18,16 @@ from factory.errors import FactoryError, Refused, Stopped, Transient, Unreachabl
 from factory.journal import Journal
 from factory.records import Count, Passage, Reject, Said
 from factory.requests import Reply, Request, key
+from factory.settings import without_keys
 from factory.stages import Asking, Outcome, Pipeline, Step, thrown
 from factory.store import Rows, Store, ordinal_of
+from factory.text import one_line
 
 OPEN_SHARDS = 2  # one being worked off, one begun: more only cost memory
 LEAST_UNITS = 50  # of a stage before its share of rejects can stop a run
 LEAST_ANSWERED = 3  # units of a stage, of which an engine in order answers at least one
+# What is a result, not a failure: a solver that is asked until it agrees has agreed to nothing.
+VERDICTS = frozenset(("solver_disagrees", "answerable_without_reading"))
 
 Order = tuple[int, ...]
 
@@ -71,6 +75,7 @@ class Tally:
     passages_found: int = 0
     passages_ended: int = 0
     known: int = 0  # replies of shards that were finished before this start
+    faults: dict[str, str] = field(default_factory=dict)  # by stage: why there was no reply, the first time
 
     def add(self, units: dict[str, Count]) -> None:
         for stage, count in units.items():
@@ -110,16 +115,20 @@ def watch(tally: Tally, limits: Limits) -> None:
     """Stopped where a stage rejects more than its share, the engine answers nobody, or tokens or money are used up."""
     for stage, count in tally.counts.items():
         if count.inputs >= LEAST_ANSWERED and count.reasons.get("engine_error", 0) == count.inputs:
+            fault = f" (the first time: {tally.faults[stage]})" if stage in tally.faults else ""
             raise Stopped(
-                f"the engine answered none of the first {count.inputs} units of stage {stage!r}; look at it (make doctor), then "
-                "run the same command again"
+                f"the engine answered none of the first {count.inputs} units of stage {stage!r}{fault}; look at it (make "
+                "doctor), then run the same command again"
             )
         if count.inputs >= LEAST_UNITS and count.rejected > limits.max_rejects * count.inputs:
             reason = max(count.reasons, key=lambda r: count.reasons[r])
+            cure = "bad luck a higher MAX_REJECTS and then `make rejects RETRY=1`"
+            if reason in VERDICTS:  # a retry leaves these as they are
+                cure = "verdicts that you trust a higher MAX_REJECTS: RETRY=1 does not ask the solver again"
             raise Stopped(
                 f"{count.rejected} of {count.inputs} units of stage {stage!r} were rejected, most as {reason!r}, more "
                 f"than MAX_REJECTS={limits.max_rejects:g} allows; look at them with `make rejects`; a prompt or model that is at "
-                "fault needs a new OUT, bad luck a higher MAX_REJECTS and then `make rejects RETRY=1`"
+                f"fault needs a new OUT, {cure}"
             )
     if limits.max_tokens and tally.tokens() > limits.max_tokens:
         raise Stopped(
@@ -262,6 +271,7 @@ class Runner:
         except StopIteration as end:
             outcome: Outcome = end.value
         except Transient as err:
+            self.tally.faults.setdefault(stage.name, str(err))
             outcome = Outcome(reason="engine_error", detail=str(err), repairs=max(0, asks))
         except Refused as err:
             outcome = Outcome(reason=err.reason, detail=err.detail[:500], repairs=max(0, asks))
@@ -290,7 +300,8 @@ class Runner:
             except FactoryError:
                 raise
             except Exception as err:  # an engine is foreign code: what it throws costs this unit only
-                raise Transient(f"{type(err).__name__} inside the engine: {err}"[:300]) from err
+                told = without_keys(one_line(f"{type(err).__name__} inside the engine: {err}"))
+                raise Transient(told[:300]) from err
             said = Said(
                 key=name,
                 stage=request.stage,
@@ -398,8 +409,10 @@ class Runner:
 
 def _sound(reply: Reply) -> Reply:
     """A reply that can be written down: text in UTF-8, counts that are counts. Transient where it is none at all."""
-    if not isinstance(reply, Reply) or not isinstance(reply.text, str):
-        raise Transient(f"the engine gave no reply but {type(reply).__name__}")
+    if not isinstance(reply, Reply):
+        raise Transient(f"the engine's complete returned {type(reply).__name__}, which is no Reply")
+    if not isinstance(reply.text, str):
+        raise Transient(f"the engine returned a Reply whose text is {type(reply.text).__name__}, which is no str")
     return Reply(
         text=reply.text.encode("utf-8", "replace").decode() if not reply.text.isascii() else reply.text,
         finish=reply.finish,

@@ -47,10 +47,10 @@ class Content:
     neutrals: int = 2  # and without one
     context_share: float = 1 / 3  # of the labelled utterances go on to context, cleaning and rewriting
     flip_share: float = 0.15  # most of the originals that are flipped
-    dialogue_share: float = 0.5  # of the actors that become clients of a counsellor
+    dialogue_share: float = 0.5  # of the actors that become clients of a counsellor; of one actor it may leave none
     dialogue_turns: int = 14  # most turns of a dialogue, a turn being one message
     items: int = 3  # questions on understanding, and as many on what to do, of each dialogue
-    shuffles: int = 3  # orders of the options in which the solver answers each item
+    shuffles: int = 3  # orders in which the solver answers each item; one guessed in all of them, unread, goes
     agreement: float = 0.67  # an item is kept when at least this share of the solver's answers is right
     sft_rationale: bool = True  # the answers to items in the view sft begin with the rationale
     repairs: int = 2  # times a faulty answer is asked for again with its violations listed
@@ -178,6 +178,11 @@ def _no_secrets(name: str, value: Any) -> None:
             _no_secrets(f"{name}.{number}", one)
     elif isinstance(value, str) and _KEY.search(value):
         raise _secret(name)
+
+
+def without_keys(text: str) -> str:
+    """A text of foreign code for a person, without what looks like a key."""
+    return re.sub(r"\b(?:sk|gsk|hf|xai|nvapi|pplx|ghp)[-_][A-Za-z0-9_-]{6,}|\bBearer\s+\S+", "[key]", text, flags=re.I)
 
 
 def _secret(name: str) -> WrongRequest:

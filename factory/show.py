@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.panel import Panel
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -48,10 +47,14 @@ def summary(result: Result) -> Iterator[RenderableType]:
         shapeless = {"not_json", "schema", "truncated", "refusal", "repetition", "engine_error", "bad_request"}
         if why and why.most_common(1)[0][0] in shapeless:
             cure = f"The model does not answer in the form that it is asked for: look at make rejects OUT={result.out}"
+        elif clientless := _clientless(result):
+            cure = clientless
         else:
             cure = "Actors must stand in the text by name or role; a story told by 'I' alone has none."
         yield Text(f"There is no row: {_counted(why) or 'nothing was made'}. {cure}", style="bold red")
         return
+    if clientless := _clientless(result):
+        yield Text(clientless, style="yellow")
     yield Rule("five rows", style="dim", align="left")
     for row in five:
         yield _row(row)
@@ -65,6 +68,18 @@ def summary(result: Result) -> Iterator[RenderableType]:
     other = f" VIEW={view}" if view != "contextless" else ""
     yield Text.assemble(
         "Next: ", (f"make show OUT={result.out}{other}", "bold"), f"   or read {result.out}/dataset/README.md"
+    )
+
+
+def _clientless(result: Result) -> str:
+    """Why no actor of a run became a client, where there are some and dialogues were asked for; '' otherwise."""
+    counts, share = result.tally.counts, result.frozen.content.dialogue_share
+    actors = counts["actors"].kept if "actors" in counts else 0
+    if "mcq" not in result.frozen.targets or not actors or ("background" in counts and counts["background"].inputs):
+        return ""
+    return (
+        f"dialogue_share = {share:g} took no client from the {actors:,} actor{'s' * (actors != 1)} found, so there is no "
+        "dialogue: give it a higher value (on a new OUT), or give more text."
     )
 
 
@@ -382,7 +397,8 @@ def _told(
     remembered, rounds = store.remembered(name), store.rounds(name)
     thrown_here = [r for r in rejects(store, [name]) if r.passage_id == passage.id]
     yield Text.assemble((ident, "bold"), f"   shard {name}   {clean(passage.where)}")
-    yield Panel(Text(clean(passage.text)), title=f"passage {passage.id}", title_align="left", border_style="dim")
+    yield Rule(Text(f"passage {passage.id}"), align="left", style="dim")  # no box: where nothing wraps it has one line
+    yield Text(clean(passage.text))
     asking = _asking(store, frozen, steps)
     for unit in units(passage, steps, asking, frozen.identity, remembered, rounds, lambda row: _related(row, ident)):
         yield from _unit(unit, ident, thrown_here)

@@ -161,7 +161,12 @@ class _Pipe:
 async def _work(runner: Runner, store: Store, asked: IO[str], said: IO[str]) -> None:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    pipe = _Pipe(store, asked, said, lambda: loop.call_soon_threadsafe(task.cancel))  # type: ignore[arg-type]  # its handle
+
+    def stop() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself, as the pipe did
+            loop.call_soon_threadsafe(task.cancel)
+
+    pipe = _Pipe(store, asked, said, stop)
 
     async def tell() -> None:
         while True:

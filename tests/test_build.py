@@ -352,12 +352,13 @@ def test_identical_texts_share_a_split(tmp_path: Path) -> None:
 def test_dropped_rows_name_their_reason_and_stand_in_no_view(run: Run) -> None:
     """With the view that they are missing from; a twin is named where there is one."""
     dropped = _dropped(run)
+    shares = ("over_quota", "length_shortcut", "position_shortcut")  # of the whole run: there is no twin
     assert {(one["view"], one["reason"]) for one in dropped} <= {
         ("contextless", "duplicate"), ("contextless", "near_duplicate"), ("contextless", "original_dropped"),
         ("contextual", "pair_incomplete"),
-        *((view, why) for view in views.ITEMS for why in ("duplicate", "near_duplicate", "over_quota", "length_shortcut")),
+        *((view, why) for view in views.ITEMS for why in ("duplicate", "near_duplicate", "answer_in_train", *shares)),
     }  # fmt: skip
-    alone = ("pair_incomplete", "over_quota", "length_shortcut")
+    alone = ("pair_incomplete", *shares)
     for one in dropped:
         assert bool(one["twin"]) == (one["reason"] not in alone)
     for view in ("contextless", *views.ITEMS):

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from factory import build, show, views
+from factory import build, show, sift, views
 from factory.prompts import Book, parse
 from factory.records import Actor, Background, Count, Dialogue, EaItem, EuItem, Passage, Solved, Turn, Vote
 from factory.requests import Identity
@@ -51,32 +52,42 @@ def _scene(kind: str, number: int) -> str:
     return "Ilan " + " ".join(drawn.choice(WORDS) for _ in range(40)) + "."
 
 
+OWN = "oak elm fir ash yew bay fig rye hop pea bat cat cow doe eel elk emu ewe fox gnu hen hog".split()
+
+
+def _reason(number: int) -> str:
+    """A rationale like no other."""
+    drawn = random.Random(number)
+    return "Ilan kept it. " + " ".join(drawn.choice(OWN) for _ in range(24)) + "."
+
+
 def _turned(choices: Sequence[str], number: int) -> tuple[str, ...]:
     at = number % len(choices)
     return (*choices[at:], *choices[:at])
 
 
-def _options(number: int) -> list[str]:
-    """Four of which the first is right, and the longest in one item of four."""
-    return ["he kept it" + " all along" * (number % 4 == 0), "she had gone away", "it fell", "nobody came"]
+CAUSES = ("he kept it all along", "she had gone away", "nobody came", "it fell")  # from the longest to the shortest
 
 
-def _records(number: int, spoil: Spoil) -> dict[str, tuple[type, list[Any]]]:
+def _records(number: int, spoil: Spoil, blind: Callable[[int], float]) -> dict[str, tuple[type, list[Any]]]:
     """One client of one tale, whose talk gave one item of each kind."""
     own: dict[str, Any] = {"source_id": f"t{number}", "passage_id": f"t{number}.p1"}
     ident = f"t{number}.p1.a1"
-    asked = {**own, "dialogue_id": f"{ident}.b.d", "actor": "Ilan", "subject": "Ilan", "rationale": "Ilan kept it."}
+    emotion, cause = (
+        EMOTIONS[number % 6],
+        CAUSES[number % 4],
+    )  # each length is right as often as any other, and each place
+    asked = {**own, "dialogue_id": f"{ident}.b.d", "actor": "Ilan", "subject": "Ilan", "rationale": _reason(number)}
     eu: Any = spoil(number, EuItem(
         id=f"{ident}.b.d.eu1", coarse_category="coarse", finegrained_category=FINE[number % 11],
-        scenario=_scene("eu", number), emotion_choices=_turned(EMOTIONS, number), emotion_label="Joy", emotion="joy",
-        cause_choices=_turned(_options(number), number), cause_label=_options(number)[0], seed=number, **asked,
+        scenario=_scene("eu", number), emotion_choices=_turned(EMOTIONS, number // 6), emotion_label=emotion,
+        emotion=emotion.lower(), cause_choices=_turned(CAUSES, number // 4), cause_label=cause, seed=number, **asked,
     ))  # fmt: skip
     ea: Any = spoil(number, EaItem(
         id=f"{ident}.b.d.ea1", category=BROAD[number % 4], question_type=("Action", "Response")[number // 4 % 2],
-        scenario=_scene("ea", number), choices=_turned(_options(number), number), label=_options(number)[0],
-        seed=number, **asked,
+        scenario=_scene("ea", number), choices=_turned(CAUSES, number // 4), label=cause, seed=number, **asked,
     ))  # fmt: skip
-    solved = {**own, "dialogue_id": f"{ident}.b.d", "agreement": 1.0, "blind": 0.0}
+    solved = {**own, "dialogue_id": f"{ident}.b.d", "agreement": 1.0, "blind": blind(number)}
     axes = ("line", "domain", "relationship", "stakes", "mix", "coping", "communication", "culture", "text")
     talk = (Turn("client", "I kept it."), Turn("counsellor", "Since when?"))
     return {
@@ -91,13 +102,19 @@ def _records(number: int, spoil: Spoil) -> dict[str, tuple[type, list[Any]]]:
         "mcq_eu": (EuItem, [eu]),
         "mcq_ea": (EaItem, [ea]),
         "solve": (Solved, [
-            Solved(id=eu.id, kind="eu", eu_votes=(Vote("Joy", eu.cause_label),), ea_votes=(), **solved),
+            Solved(id=eu.id, kind="eu", eu_votes=(Vote(emotion, eu.cause_label),), ea_votes=(), **solved),
             Solved(id=ea.id, kind="ea", eu_votes=(), ea_votes=(ea.label,), **solved),
         ]),
     }  # fmt: skip
 
 
-def _run(out: Path, count: int, spoil: Spoil = lambda number, item: item, shard: int = 64) -> Store:
+def _run(
+    out: Path,
+    count: int,
+    spoil: Spoil = lambda number, item: item,
+    shard: int = 64,
+    blind: Callable[[int], float] = lambda number: 0.0,
+) -> Store:
     """The finished shards of a run of so many tales."""
     store = Store(out)
     for ordinal, first in enumerate(range(0, count, shard)):
@@ -106,7 +123,7 @@ def _run(out: Path, count: int, spoil: Spoil = lambda number, item: item, shard:
             Passage(id=f"t{n}.p1", source_id=f"t{n}", index=n, text=f"Tale {n}", text_hash=f"{n:x}") for n in numbers
         ]
         name = store.open(ordinal, passages)
-        made = [_records(n, spoil) for n in numbers]
+        made = [_records(n, spoil, blind) for n in numbers]
         tables = {
             stage: Rows(kind, rows := [row for one in made for row in one[stage][1]], ["k"] * len(rows))
             for stage, (kind, _) in made[0].items()
@@ -190,20 +207,61 @@ def test_the_dealt_categories_are_level_in_what_is_kept(tmp_path: Path) -> None:
     """A model that tells most of its items in one category loses what is too many of it."""
     store = _built(_run(tmp_path, 220, _spoilt(EuItem, range(130), finegrained_category="persona")))
     groups = Counter(row["finegrained_category"] for row in _rows(store, "mcq_eu"))
-    assert groups["persona"] == 30 == max(groups.values())
-    assert {one["reason"] for one in _dropped(store)} >= {"over_quota"}
+    assert groups["persona"] == max(groups.values()) <= ceil(1.5 * groups.total() / 11)
+    assert groups.total() > 90 and {one["reason"] for one in _dropped(store)} >= {"over_quota"}
 
 
-def test_the_longest_option_is_right_about_as_often_as_chance(tmp_path: Path) -> None:
-    """Of items of which two thirds can be answered by taking the longest."""
-    right = "he kept it in the mill for a year"
-    choices = (right, "she had gone away", "it fell", "nobody came")
-    spoil = _spoilt(EaItem, range(140), choices=choices, label=right)
-    store = _built(_run(tmp_path, 220, spoil))
+@pytest.mark.parametrize("rank", range(4))
+def test_no_length_is_right_much_more_often_than_chance(tmp_path: Path, rank: int) -> None:
+    """Of items of which two thirds can be answered by taking the longest, the second, the third or the shortest."""
+    store = _built(_run(tmp_path, 220, lambda n, item: _righted(item, CAUSES[rank]) if n % 3 else item))
     rows = _rows(store, "mcq_ea")
-    long = sum(max(row["choices"], key=len) == row["label"] for row in rows)
-    assert 60 < len(rows) < 220 and long / len(rows) <= 0.28
-    assert {(one["view"], one["reason"]) for one in _dropped(store)} == {("mcq_ea", "length_shortcut")}
+    taken = Counter(sorted(row["choices"], key=len, reverse=True).index(row["label"]) for row in rows)
+    assert 60 < len(rows) < 220 and max(taken.values()) <= 0.28 * len(rows)
+    reasons = Counter((one["view"], one["reason"]) for one in _dropped(store))
+    assert reasons.most_common(1)[0][0] == ("mcq_ea", "length_shortcut")
+
+
+def _righted(item: EuItem | EaItem, right: str) -> EuItem | EaItem:
+    return replace(item, label=right) if isinstance(item, EaItem) else item
+
+
+def test_answers_of_train_stand_in_no_other_split(tmp_path: Path) -> None:
+    """The long ones; train keeps all of its rows, and what goes names the row of train. Short ones repeat, and the card
+    counts them."""
+    right = (
+        "he had kept what he was lent",
+        "she had gone off with the mill's key",
+        "nobody came to fetch it that week",
+    )
+
+    def spoil(number: int, item: EuItem | EaItem) -> EuItem | EaItem:
+        if isinstance(item, EuItem):
+            return item
+        flood = "abcdefg"[number // 4 % 7]
+        texts = (
+            *(f"{text} in the year of flood {flood}" for text in right),
+            f"it fell {number if number % 8 > 3 else flood}",
+        )
+        return replace(item, choices=_turned(texts, number // 4), label=texts[number % 4])
+
+    store = _built(_run(tmp_path, 220, spoil))
+    split = {
+        split: [row for path in show.files(store, "mcq_ea", split) for row in _read(path)] for split in build.SPLITS
+    }
+    train = {row["label"] for row in split["train"]}
+    assert len(split["train"]) > 150 and len(split["validation"]) + len(split["test"]) < 20
+    assert all(row["label"].startswith("it fell") for row in (*split["validation"], *split["test"]))
+    gone = [one for one in _dropped(store) if one["reason"] == "answer_in_train"]
+    of = {one["id"]: one for one in split["train"]}
+    assert len(gone) > 15 and {one["view"] for one in gone} == {"mcq_ea"} and all(one["twin"] in of for one in gone)
+    told = [row["label"] in train for row in split["test"]]
+    card = (store.dataset / "README.md").read_text(encoding="utf-8")
+    assert {*told} == {True, False} and _cells(card, "mcq_ea answer")[4] == f"{sum(told) / len(told):.1%}"
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return pq.read_table(path).to_pylist()  # type: ignore[no-any-return]
 
 
 def test_a_benchmarks_scenario_is_left_out_and_named(tmp_path: Path) -> None:
@@ -222,6 +280,24 @@ def test_a_benchmarks_scenario_is_left_out_and_named(tmp_path: Path) -> None:
     assert (store.out / "dataset.json").stat().st_mtime_ns == stamp
     _built(store)
     assert _bytes(store) == before
+
+
+@pytest.mark.parametrize("files", [("EU.jsonl",), ("EU.jsonl", "EA.jsonl")])
+def test_what_a_benchmark_was_read_from_is_told(tmp_path: Path, files: tuple[str, ...]) -> None:
+    """On the screen at the end and in the card: each file with its count, and one that is missing."""
+    for name in files:
+        row = {"qid": 1, "language": "en", "scenario": _scene("eu", 3), "subject": "Ilan"}
+        (tmp_path / name).write_text(json.dumps(row) + "\n", encoding="utf-8")
+    store, said = _run(tmp_path / "run", 30), list[str]()
+    build.build(store, Content(), Identity(engine="toy", model="m"), STEPS, BOOK, said.append, sift.screen(tmp_path))
+    text = (store.dataset / "README.md").read_text(encoding="utf-8")
+    count = f"{len(files)} scenarios of EmoBench ({', '.join(f'{name} 1' for name in files)}; 1 language): 1"
+    assert f"items were compared with {count} repeated one" in "\n".join(said) and f"compared with {count}" in text
+    missing = "no EA.jsonl was read: nothing was compared with its scenarios"
+    assert (missing in text) == (len(files) == 1)
+    assert [sentence for sentence in said if missing in sentence] == (
+        [f"{missing}; give DECONTAMINATE the folder that holds EU.jsonl and EA.jsonl"] if len(files) == 1 else []
+    )
 
 
 @pytest.mark.parametrize("rationale", [True, False])
@@ -252,24 +328,75 @@ def card(plain: Store) -> str:
     return (plain.dataset / "README.md").read_text(encoding="utf-8")
 
 
-def _cells(card: str, first: str) -> list[str]:
-    line = next(line for line in card.splitlines() if line.startswith(f"| {first} |"))
+def _cells(card: str, first: str, table: int = 0) -> list[str]:
+    """The line of a table, of several with such a line the one of that number."""
+    line = [line for line in card.splitlines() if line.startswith(f"| {first} |")][table]
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_the_card_gives_the_shortcuts_of_the_files(plain: Store, card: str) -> None:
-    """How often the longest option is right, and the place that is right most often, beside chance."""
-    names = {"emotion_label": "emotion", "cause_label": "cause", "label": "answer"}
+NAMES = {"emotion_label": "emotion", "cause_label": "cause", "label": "answer"}
+
+
+def test_the_card_gives_the_places_of_the_files(plain: Store, card: str) -> None:
+    """Which place is right most often, beside chance."""
     for view, asked in OPTIONS.items():
         rows = _rows(plain, view)
         for choices, right in asked:
-            cells = _cells(card, f"{view} {names[right]}")
+            cells = _cells(card, f"{view} {NAMES[right]}")
             places = Counter(row[choices].index(row[right]) for row in rows)
-            assert float(cells[4].split()[1][:-1]) == pytest.approx(100 * max(places.values()) / len(rows), abs=0.06)
+            assert float(cells[3].split()[1][:-1]) == pytest.approx(100 * max(places.values()) / len(rows), abs=0.06)
             assert int(cells[1]) == len(rows[0][choices]) and float(cells[2][:-1]) == pytest.approx(
                 100 / int(cells[1]), abs=0.06
             )
-    assert _cells(card, "mcq_eu cause")[3] == f"{sum(n % 4 == 0 for n in range(220)) / 220:.1%}"
+
+
+def test_the_card_says_how_often_each_length_is_right(plain: Store, card: str) -> None:
+    """A line for each question, from the longest option to the shortest; of several of one length each has its part."""
+    taken = Counter(n % 4 for n in range(220))
+    shares = [f"{taken[rank] / 220:.1%}" for rank in range(4)]
+    assert _cells(card, "mcq_eu cause", 1)[1:] == _cells(card, "mcq_ea answer", 1)[1:] == [*shares, "-", "-"]
+    emotions = Counter(row["emotion_label"] for row in _rows(plain, "mcq_eu"))
+    fours = (emotions["Fear"] + emotions["Envy"] + emotions["Pity"] + emotions["Love"]) / 4 / 220
+    ends = emotions["Remorse"] / 220, emotions["Joy"] / 220
+    assert _cells(card, "mcq_eu emotion", 1)[1:] == [f"{share:.1%}" for share in (ends[0], *[fours] * 4, ends[1])]
+
+
+def test_a_view_that_is_too_small_to_level_is_named(tmp_path: Path, card: str) -> None:
+    """Where the length tells and fewer than thirty items are left; a level view is not mentioned."""
+    store = _built(_run(tmp_path, 25, lambda n, item: _righted(item, CAUSES[1])))
+    said = (store.dataset / "README.md").read_text(encoding="utf-8")
+    told = "not level** in length and place: the right answer is the 2nd longest in 100.0% (chance 25.0%)"
+    assert f"the right options of application (EA) are **{told}" in said and len(_rows(store, "mcq_ea")) == 25
+    assert next(line for line in said.splitlines() if told in line)[2:].replace("**", "") in build.notes(store)
+    assert "not level" not in card
+
+
+def test_a_run_whose_longest_is_always_right_is_kept_whole(tmp_path: Path) -> None:
+    """Nothing is left out in vain, and a level view has no note."""
+    store = _built(_run(tmp_path, 60, lambda n, item: _righted(item, CAUSES[0])))
+    assert len(_rows(store, "mcq_ea")) == 60 and _dropped(store) == [] and len(build.notes(store)) == 1
+
+
+def test_the_card_counts_rationales_of_one_mould(tmp_path: Path) -> None:
+    """Each names the first of its mould."""
+    store = _built(
+        _run(tmp_path, 40, _spoilt(EuItem, range(10, 20), rationale="So it is, whatever else might be said."))
+    )
+    said = (store.dataset / "README.md").read_text(encoding="utf-8")
+    assert "items of understanding (EU): 40 solved, 33 kept; left out: template_rationale 7" in said
+    assert [(one["id"][:3], one["twin"][:3]) for one in _dropped(store)] == [(f"t{n}", "t10") for n in range(13, 20)]
+
+
+def test_the_card_gives_the_first_answer_without_the_scenario(tmp_path: Path) -> None:
+    """Beside what a guess would be: both questions right of EU, one of EA."""
+    store = _run(tmp_path, 40, blind=lambda number: (number % 4 < 1) * 0.67)
+    said = (_built(store).dataset / "README.md").read_text(encoding="utf-8")
+    found = re.findall(r"right for ([\d.]+)% of the kept items of \w+ \((\w+)\) \(a guess: ([\d.]+)%\)", said)
+    kept = {view: {int(row["source_id"][1:]) for row in _rows(store, view)} for view in OPTIONS}
+    assert found == [
+        (f"{100 * sum(n % 4 < 1 for n in kept[view]) / len(kept[view]):.1f}", kind, chance)
+        for view, kind, chance in (("mcq_eu", "EU", "4.2"), ("mcq_ea", "EA", "25.0"))
+    ]
 
 
 def test_the_card_gives_the_balance_of_the_categories(plain: Store, card: str) -> None:
@@ -287,7 +414,7 @@ def test_the_card_says_what_was_left_out_and_agreed(tmp_path: Path, card: str) -
     build.build(store, Content(), Identity(engine="rehearsal", model="m"), STEPS, BOOK, print, screen)
     said = (store.dataset / "README.md").read_text(encoding="utf-8")
     assert "items of application (EA): 30 solved, 28 kept; left out: duplicate 2" in said
-    assert "compared with 2 scenarios of a benchmark: 1 items repeated one" in said
+    assert "compared with 2 scenarios of EmoBench: 1 items repeated one" in said
     assert "agreement of understanding (EU): by construction" in said and "(EU): 1.000" not in said
 
 
@@ -316,7 +443,9 @@ def test_rows_of_every_view_are_shown(plain: Store) -> None:
     """A talk turn by turn; a question with its options, the right ones marked, and its reasoning."""
     talk, eu, ea = (_shown(plain, view) for view in ("dialogues", "mcq_eu", "mcq_ea"))
     assert "client: I kept it." in talk and "counsellor: Since when?" in talk and "ended by supervisor" in talk
-    assert re.search(r"^  \* [A-F]\. Joy$", eu, re.M) and re.search(r"^    [A-F]\. Fear$", eu, re.M)
+    feelings = "|".join(EMOTIONS)
+    marked = [len(re.findall(rf"^  {mark} [A-F]\. (?:{feelings})$", eu, re.M)) for mark in ("\\*", " ")]
+    assert marked == [3, 15]
     assert "Ilan kept it." in ea and "100% of 1 answers of the solver are right" in ea
     assert '"answer": ' in _shown(plain, "sft")
 

@@ -18,6 +18,7 @@ import factory
 from factory.cli import app, main
 from factory.engines.rehearsal import Rehearsal
 from factory.requests import Reply, Request
+from factory.store import Store
 from factory.views import SCHEMAS
 
 TALE = (
@@ -203,6 +204,15 @@ def test_show_gives_rows_of_a_view(call: Call, run: Path, view: str) -> None:
     ids = set(factory.load(run).dataset(view)["id"])
     assert ended.code == 0 and ids
     assert len([word for word in ended.out.split() if word in ids]) == min(4, len(ids))
+
+
+def test_trace_shows_the_whole_passage_where_nothing_wraps(run: Path) -> None:
+    """In a pipe or a file: from its first word to its last."""
+    ident = factory.load(run).dataset("contextless")["id"].iloc[0]
+    said = _process("trace", run, ident, cwd=run).out.partition("actors · ")[0]  # before the prompts, which have it too
+    store = Store(run)
+    (text,) = [p.text for name in store.names() for p in store.passages(name) if ident.startswith(f"{p.id}.")]
+    assert len(text) > 160 and text in said and f"passage {ident.split('.a')[0]}" in said
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.deal import chosen, deal, dealt
+from factory.deal import chosen, deal, dealt, spread
 from factory.requests import draw
 from factory.taxonomy import EMOTIONS
 
@@ -130,3 +130,36 @@ def test_a_share_of_a_passage_is_rounded_up_or_down(passage: int, size: int, sha
     found = chosen(range(size), share, "clients", passage, seed)
     assert abs(len(found) - share * size) <= 1 and list(found) == sorted(set(found))
     assert all(0 <= place < size for place in found)
+
+
+ROOTS = (41, 83, 103, 107, 199, 241, 347)
+
+
+@pytest.mark.parametrize("size", [3, 5, 6, 8, 12])
+@pytest.mark.parametrize("root", ROOTS)
+def test_the_clients_of_passages_that_have_some_or_none_are_spread_level(size: int, root: int) -> None:
+    """A third of 1,500 passages has no client, a third one, a third two: each card comes within 15% of its share."""
+    cards = [f"card {n}" for n in range(size)]
+    counts: Counter[int] = Counter()
+    for passage in range(1500):
+        for client in range(int(3 * draw("clients", passage))):
+            counts[spread("axis", cards, root, passage, client, 0)] += 1
+    assert max(counts.values()) <= 1.15 * counts.total() / size
+    assert min(counts[n] for n in range(size)) >= 0.85 * counts.total() / size
+
+
+def test_what_is_spread_keeps_no_step_with_who_is_chosen() -> None:
+    """Passages whose share is rounded up get each card as often as the others do."""
+    up: Counter[int] = Counter()
+    for passage in range(1000):
+        if len(chosen(range(1), 0.5, "clients", passage, 0)):
+            up[spread("axis", range(8), 199, passage, 0, 0)] += 1
+    assert max(up.values()) <= 1.15 * min(up[n] for n in range(8))
+
+
+@given(st.integers(0, 10**6), st.integers(0, 2**40), st.sampled_from(ROOTS), st.integers(4, 12))
+def test_the_first_four_clients_of_a_passage_get_cards_of_their_own(
+    passage: int, seed: int, root: int, size: int
+) -> None:
+    """They stand a quarter of the circle apart."""
+    assert len({spread("axis", range(size), root, passage, client, seed) for client in range(4)}) == 4

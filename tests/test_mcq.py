@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from factory import show
 from factory.api import Run
 from factory.engines.rehearsal import Rehearsal
 from factory.errors import Stopped, Unreachable
+from factory.level import WHOLE
+from factory.records import Reject
 from factory.requests import Identity, Reply, Request, key
-from factory.settings import Operation
-from factory.sift import CATEGORIES, OPTIONS, category, longest
+from factory.settings import Content, Operation
+from factory.sift import CATEGORIES, OPTIONS, category, lengths
 from factory.store import Store
 
 CORPORA = Path(__file__).resolve().parents[1] / "corpora"
@@ -27,8 +30,9 @@ DATA = Path(__file__).resolve().parents[1].parent / "shared/data"
 VIEWS = ("dialogues", "mcq_eu", "mcq_ea")
 THINGS = "ladder kettle saddle lantern basket barrel mirror anchor trumpet candle blanket compass".split()
 PLACES = "harbour orchard chapel market workshop granary ferry quarry stable library bakery garden".split()
+ASIDES = "oak elm fir ash yew bay fig rye hop pea bat cat cow doe eel elk emu ewe fox gnu hen hog".split()
 PEOPLE = "brother cousin neighbour teacher aunt partner captain apprentice landlady grandmother".split()
-WRONG_EMOTIONS = ["Amusement", "Envy", "Disgust", "Boredom", "Curiosity"]
+LONGER, SHORTER = ("Amusement Curiosity Excitement Admiration Annoyance", "Envy Joy Pride Love Anger")  # than Remorse
 BENCHMARK = (
     "The week before the regatta Odile borrowed the club's only racing shell without asking, and scraped it along the "
     "pier. She filled the scratch with wax and put the boat back. On the day of the race it leaked, her crew came in last, "
@@ -80,7 +84,17 @@ def _scene(name: str, drawn: random.Random, number: int = 0) -> Scene:
         "third": third,
     }
     text = FRAMES[number % 3].format(n=drawn.randint(2, 90), m=drawn.randint(2, 90), **slots)
-    return Scene(text, FACTS[number % 3].format(**slots), thing, place, who)
+    about = " ".join(drawn.choices([*THINGS, *PLACES], k=50))  # else two of one frame are nearly the same
+    return Scene(f"{text} Written on a list were {about}.", FACTS[number % 3].format(**slots), thing, place, who)
+
+
+def _ranked(right: str, wrong: list[str], rank: int) -> str:
+    """A short right option, made so long that this many of the wrong ones are longer (those of one length count as one)."""
+    sizes = sorted((len(one) for one in wrong), reverse=True)
+    if rank == len(sizes):
+        return right
+    length = sizes[0] + 3 if rank == 0 else (sizes[rank - 1] + sizes[rank]) // 2
+    return f"{right} s{'o' * (length - len(right) - 2)}"
 
 
 @dataclass
@@ -119,11 +133,12 @@ class Scribe:
                 ("scenario_clear", "emotions_present", "causes_present", "dilemma_present", "rich_enough"), count > 5
             )
         thing, place = drawn.choice(THINGS), drawn.choice(PLACES)
+        aside = " ".join(drawn.sample([*ASIDES, *THINGS, *PEOPLE], 16))  # nobody says nearly the same twice
+        if "no question" in request.fields.get("phase", ""):
+            return {"text": f"You walked out of the {place}, and the {thing} lay there behind you at {aside}."}
         if count % 2:
-            return {"text": f"What did you see in the {place} when the {thing} fell, and who stood there at {count}?"}
-        return {
-            "text": f"I was in the {place} with the {thing} and it slipped, and I walked on for {count} miles or so."
-        }
+            return {"text": f"What did you see in the {place} when the {thing} fell, and who stood there at {aside}?"}
+        return {"text": f"I let the {thing} slip in the {place} and walked past {aside}."}
 
     def _mcq_eu(self, request: Request, drawn: random.Random) -> dict[str, Any]:
         return {"items": [self._eu(request, n, drawn) for n in _numbers(request)]}
@@ -131,6 +146,12 @@ class Scribe:
     def _eu(self, request: Request, number: int, drawn: random.Random) -> dict[str, Any]:
         name = request.fields["actor"]
         scene = _scene(name, drawn, number)
+        longer = drawn.randrange(6)
+        wrong_causes = [
+            f"the {scene.thing} was never worth so much",
+            f"the {scene.who} had asked for it back",
+            f"the {scene.place} was too crowded",
+        ]
         item = {
             "n": number,
             "scenario": scene.text,
@@ -138,13 +159,9 @@ class Scribe:
             "rationale": f"{_begin(drawn)} {scene.fact}. Nothing here is funny or foul, and nobody has what another wants. "
             "To carry on as if nothing had been done weighs on whoever did it. What is left is remorse.",
             "emotion": "Remorse",
-            "wrong_emotions": list(WRONG_EMOTIONS),
-            "cause": "a promise was not kept" + (" to the end of it" if drawn.random() < 0.2 else ""),
-            "wrong_causes": [
-                f"the {scene.thing} was never worth much",
-                f"the {scene.who} had asked for it back",
-                f"the {scene.place} was too crowded",
-            ],
+            "wrong_emotions": [*LONGER.split()[:longer], *SHORTER.split()[longer:]],
+            "cause": _ranked("a promise was not kept", wrong_causes, drawn.randrange(4)),
+            "wrong_causes": wrong_causes,
         }
         self.plant("mcq_eu", number, item)
         return item
@@ -155,18 +172,19 @@ class Scribe:
     def _ea(self, request: Request, number: int, drawn: random.Random) -> dict[str, Any]:
         name = request.fields["actor"]
         scene = _scene(name, drawn, number)
+        wrong = [
+            f"Buy a better {scene.thing} elsewhere at once",
+            f"Stay away from the {scene.place}",
+            f"Thank the {scene.who} in return",
+        ]
         item = {
             "n": number,
             "scenario": scene.text,
             "subject": name,
             "rationale": f"{_begin(drawn)} {scene.fact}. Presents or silence leave the {scene.place} between them as it was, "
             "and whoever did the harm owes a plain word. Admitting it openly ends the hiding.",
-            "answer": "Admit it openly" + (" to all of those people" if drawn.random() < 0.2 else ""),
-            "wrong": [
-                f"Buy a better {scene.thing} elsewhere",
-                f"Stay away from the {scene.place}",
-                f"Thank the {scene.who} in return",
-            ],
+            "answer": _ranked("Admit it openly", wrong, drawn.randrange(4)),
+            "wrong": wrong,
         }
         self.plant("mcq_ea", number, item)
         return item
@@ -187,7 +205,8 @@ def _numbers(request: Request) -> range:
 
 def _begin(drawn: random.Random) -> str:
     """Rationales of one batch begin each in its own way."""
-    return f"Between {drawn.choice(PLACES)} and {drawn.choice(PLACES)} {drawn.choice(PEOPLE)}s know:"
+    asides = " ".join(drawn.choices(ASIDES, k=24))  # else all of a run are of one mould
+    return f"Between {drawn.choice(PLACES)} and {drawn.choice(PLACES)} {drawn.choice(PEOPLE)}s know {asides}:"
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +219,7 @@ def test_items_alone_can_be_asked_for(plain: Run) -> None:
     """STAGES=mcq makes the three views and their conversations, and asks for no utterance."""
     sizes = {view: len(plain.dataset(view)) for view in (*VIEWS, "sft", "contextless")}
     assert sizes["dialogues"] >= 8 and sizes["contextless"] == 0
-    assert sizes["mcq_eu"] >= 2 * sizes["dialogues"] and sizes["mcq_ea"] >= 2 * sizes["dialogues"]
+    assert sizes["mcq_eu"] >= 1.5 * sizes["dialogues"] and sizes["mcq_ea"] >= 1.5 * sizes["dialogues"]
     assert sizes["sft"] == sizes["mcq_eu"] + sizes["mcq_ea"]
     assert not list(plain.out.glob("shards/*/utterances.parquet"))
 
@@ -276,16 +295,24 @@ def _biased(stage: str, number: int, item: dict[str, Any]) -> None:
 def test_a_bias_of_length_is_levelled(tmp_path: Path) -> None:
     """Where the model makes the right option the longest, the build leaves items out by that word."""
     run = factory.synth(
-        CORPORA, tmp_path / "run", stages=["mcq"], limit=8,
+        CORPORA, tmp_path / "run", stages=["mcq"],
         engine=Scribe(lambda stage, number, item: _biased(stage, number, item) if number < 3 else None),
     )  # fmt: skip
     dropped = Counter(one["reason"] for one in _dropped(run))
-    assert dropped["length_shortcut"] > 8
-    for view, asked in OPTIONS.items():
-        rows = run.dataset(view).to_dict("records")
-        for choices, right in asked:
-            long = sum(max(row[choices], key=len) == row[right] for row in rows)
-            assert rows and long / len(rows) <= 1 / len(rows[0][choices]) + 0.03
+    assert dropped["length_shortcut"] > 50
+    for view in OPTIONS:
+        _is_level(view, run.dataset(view).to_dict("records"))
+
+
+def _is_level(view: str, rows: list[dict[str, Any]]) -> None:
+    """Neither a length nor a place of an option is right more than three points above chance, in any question."""
+    assert rows
+    for n, (choices, right) in enumerate(OPTIONS[view]):
+        most = (1 / len(rows[0][choices]) + 0.03) * len(rows) + 1e-9
+        places = Counter(list(row[choices]).index(row[right]) for row in rows)
+        assert max(places.values()) <= most
+        taken = (sum(of) / WHOLE for of in zip(*(lengths(view, row)[n] for row in rows), strict=True))
+        assert max(taken) <= most
 
 
 def _copied(stage: str, number: int, item: dict[str, Any]) -> None:
@@ -321,7 +348,7 @@ def test_a_copied_scenario_is_left_out_when_the_benchmark_is_given(tmp_path: Pat
     how: dict[str, Any] = {"engine": Scribe(_copied), "limit": 2, "stages": ["mcq"], "workers": 1}
     run = factory.synth(CORPORA, tmp_path / "run", **how)
     talks, before = len(run.table("dialogue")), _files(run)
-    assert {one["reason"] for one in _dropped(run)} <= {"duplicate", "near_duplicate", "length_shortcut"}
+    assert "contaminated" not in {one["reason"] for one in _dropped(run)}
     quiet = Scribe(_copied)
     again = factory.resume(run.out, engine=quiet, decontaminate=str(benchmark))
     gone = [one for one in _dropped(again) if one["reason"] == "contaminated"]
@@ -344,6 +371,57 @@ def test_a_benchmark_that_is_not_there_is_refused(tmp_path: Path, benchmark: Pat
 def _files(run: Run) -> dict[str, bytes]:
     folder = run.out / "dataset"
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# The solver's verdict ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Sceptic(Scribe):
+    """Does not agree with every third item, and cannot read one in five dialogues."""
+
+    def _solve(self, request: Request, drawn: random.Random) -> dict[str, Any]:
+        wrong = request.fields["scenario"] != "(not given)" and len(request.fields["scenario"]) % 3 == 0
+        return dict.fromkeys(super()._solve(request, drawn), "A") if wrong else super()._solve(request, drawn)
+
+    def _mcq_ea(self, request: Request, drawn: random.Random) -> dict[str, Any]:
+        return {} if len(request.fields["talk"]) % 5 == 0 and not request.round else super()._mcq_ea(request, drawn)
+
+
+def test_an_item_that_the_solver_rejected_is_not_asked_again(tmp_path: Path) -> None:
+    """A retry leaves it as it is and says so; what had no verdict is asked."""
+    run = factory.synth(CORPORA, tmp_path / "run", engine=Sceptic(), stages=["mcq"], limit=8)
+    why = Counter(one.reason for one in run.rejects() if one.level == "unit")
+    count, settled = why["solver_disagrees"], {one.id for one in _verdicts(run)}
+    assert count > 5 and why["schema"] > 0 and set(why) <= {"solver_disagrees", "schema", "no_actor"}
+    asked, still, result = running.retry(run.out, engine=(engine := Sceptic()))
+    assert asked == why.total() - count and still == why["no_actor"]
+    (note,) = _alone(result)
+    assert note.startswith(f"{count} items that the solver did not agree with") and "agreement mean nothing" in note
+    assert not settled & {reply["unit"] for reply in run.table("replies").to_pylist() if reply["key"] in engine.keys}
+
+
+def test_an_item_that_the_solver_rejected_is_asked_again_by_its_reason(tmp_path: Path) -> None:
+    """Expressly, each time: what is rejected again waits for the next such wish, and is in no other account."""
+    run = factory.synth(CORPORA, tmp_path / "run", engine=Sceptic(), stages=["mcq"], limit=4)
+    count = len(_verdicts(run))
+    for _ in range(2):
+        asked, still, result = running.retry(run.out, reason="solver_disagrees", engine=Sceptic())
+        assert (asked, _alone(result)) == (count, []) and 0 < still <= count
+        count = still
+    asked, still, result = running.retry(run.out, engine=Sceptic())
+    assert still <= asked < count and len(_alone(result)) == 1
+    left = len(_verdicts(run))
+    assert running.retry(run.out, reason="solver_disagrees", engine=Scribe())[:2] == (left, 0)
+
+
+def _alone(result: running.Result) -> list[str]:
+    """What is said of items that are not asked again; other notes are of levels."""
+    return [note for note in result.notes if "not level" not in note]
+
+
+def _verdicts(run: Run) -> list[Reject]:
+    return [one for one in run.rejects() if one.reason == "solver_disagrees"]
 
 
 # Kills -------------------------------------------------------------------------------------------------------------------
@@ -434,19 +512,15 @@ def test_a_run_makes_dialogues_and_items_by_default(rehearsed: Run) -> None:
 
 
 def _is_sound(run: Run, least: int) -> None:
-    """Enough items, level categories, right options neither in one place nor the longest, no scenario twice."""
-    for view, asked in OPTIONS.items():
+    """Enough items, level categories, right options that neither place nor length tells, no scenario twice."""
+    for view in OPTIONS:
         rows = run.dataset(view).to_dict("records")
         assert len(rows) >= least
         groups = Counter(category(view, row) for row in rows)
-        assert len(groups) == CATEGORIES[view] and max(groups.values()) <= 1.5 * len(rows) / CATEGORIES[view]
+        assert len(groups) == CATEGORIES[view] and max(groups.values()) <= ceil(1.5 * len(rows) / CATEGORIES[view])
         assert len({row["scenario"] for row in rows}) == len(rows)
         assert min(row["solver_agreement"] for row in rows) >= 0.66
-        for choices, right in asked:
-            size = len(rows[0][choices])
-            places = Counter(list(row[choices]).index(row[right]) for row in rows)
-            assert max(places.values()) / len(rows) <= 1 / size + 0.03
-            assert sum(longest(list(row[choices]), row[right]) for row in rows) / len(rows) <= 1 / size + 0.03
+        _is_level(view, rows)
         assert all(row["subject"].casefold() in row["scenario"].casefold() and row["rationale"] for row in rows)
 
 
@@ -464,12 +538,56 @@ def test_the_fables_give_two_hundred_items_of_each_kind(tmp_path: Path) -> None:
     run = factory.synth(fables, tmp_path / "run", stages=["mcq"], decontaminate=str(benchmark))
     _is_sound(run, 200)
     card = (run.out / "dataset" / "README.md").read_text(encoding="utf-8")
-    assert "compared with 800 scenarios of a benchmark: 0 items" in card
+    assert "compared with 800 scenarios of EmoBench (EU.jsonl 400, EA.jsonl 400; 2 languages): 0 items" in card
     for figure in (
-        "longest option right",
+        "2nd longest",
+        "right in test and in train",
         "share of an even spread",
         "by construction",
         "near_duplicate",
         "solver_disagrees",
     ):
         assert figure in card
+
+
+# What a person is told ---------------------------------------------------------------------------------------------------
+
+
+def test_a_share_that_leaves_no_client_says_so(tmp_path: Path) -> None:
+    """With the number of actors, and what to give; a run that has other rows says it too."""
+    from rich.console import Console
+
+    for name, stages in (("items", ["mcq"]), ("all", None)):
+        how: dict[str, Any] = {"stages": stages, "operation": Operation(limit=1)}
+        result = running.synth(CORPORA, out=tmp_path / name, content=Content(dialogue_share=0.0), **how)
+        console = Console(width=5000, no_color=True)
+        with console.capture() as got:
+            for part in show.summary(result):
+                console.print(part)
+        actors = result.tally.counts["actors"].kept
+        assert actors > 1 and f"dialogue_share = 0 took no client from the {actors} actors found" in got.get()
+        assert "give it a higher value" in got.get() and "Actors must stand" not in got.get()
+
+
+def test_a_run_that_is_not_level_says_so_at_its_end(tmp_path: Path) -> None:
+    """Each time it is asked for, with the question, its share and chance; a writer of longest answers loses none to it."""
+
+    def longest(stage: str, number: int, item: dict[str, Any]) -> None:
+        name, wrong = ("cause", "wrong_causes") if stage == "mcq_eu" else ("answer", "wrong")
+        item[name] = f"{item[name]} {'so ' * 9}".strip()
+        assert len(item[name]) > max(map(len, item[wrong]))
+
+    how: dict[str, Any] = {"out": tmp_path / "run", "stages": ["mcq"], "operation": Operation(limit=8)}
+    result = running.synth(CORPORA, engine=Scribe(longest), **how)
+    told = "is the longest in 100.0% (chance 25.0%)"
+    assert [told in note for note in result.notes] == [True, True] and "the right cause" in result.notes[0]
+    assert not {one["reason"] for one in _dropped(factory.load(result.out))} & {"length_shortcut", "position_shortcut"}
+    again = running.synth(CORPORA, engine=Scribe(longest), **how)
+    assert not again.did and again.notes == result.notes
+
+
+def test_a_small_rehearsal_loses_nothing_to_levelling(tmp_path: Path) -> None:
+    """One item of each kind a dialogue, of sixteen narratives: fewer than thirty."""
+    run = factory.synth(CORPORA, tmp_path / "run", stages=["mcq"], limit=16, items=1)
+    assert all(len(run.dataset(view)) > 10 for view in OPTIONS)
+    assert not {"length_shortcut", "position_shortcut"} & {one["reason"] for one in _dropped(run)}

@@ -12,7 +12,9 @@ import factory
 from factory import api, run
 from factory.engines.rehearsal import Rehearsal
 from factory.errors import Stopped, Transient, WrongRequest
+from factory.records import Count
 from factory.requests import Identity, Reply, Request
+from factory.runner import Limits, Tally, watch
 from factory.settings import Operation
 from factory.stages import Pipeline
 from factory.stages.actors import Actors
@@ -204,6 +206,56 @@ def test_an_engine_that_answers_nobody_stops_the_run(
     def refuse(request: Request) -> None:
         raise Transient("500 as ever")
 
-    with pytest.raises(Stopped, match="answered none of the first 3 units"):
+    told = r"answered none of the first 3 units of stage 'actors' \(the first time: 500 as ever\); look at it"
+    with pytest.raises(Stopped, match=told):
         run.synth(corpus, out=out, engine=counting(fault=refuse), operation=Operation(concurrency=1))
     assert run.synth(corpus, out=out).tally.counts["actors"].accepted == 4
+
+
+def test_an_engine_of_ones_own_that_raises_is_quoted(
+    tales: Callable[..., Path], tmp_path: Path, counting: type[Any]
+) -> None:
+    """The class and the words of its first error, in one line, without a key that they hold."""
+    seen: list[int] = []
+
+    def fail(request: Request) -> None:
+        seen.append(1)
+        raise ValueError(f"no route\nto model {len(seen)} with sk-abcdefghijkl and Bearer abc.def")
+
+    with pytest.raises(Stopped) as ended:
+        run.synth(tales(4), out=tmp_path / "run", engine=counting(fault=fail), operation=Operation(concurrency=1))
+    told = "(the first time: ValueError inside the engine: no route to model 1 with [key] and [key]); look at it"
+    assert told in str(ended.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (Reply(text=None), "the engine returned a Reply whose text is NoneType, which is no str"),  # type: ignore[arg-type]
+        ("a text", "the engine's complete returned str, which is no Reply"),
+    ],
+)
+def test_an_engine_that_returns_no_reply_hears_what_is_wrong(
+    tales: Callable[..., Path], tmp_path: Path, said: Any, told: str
+) -> None:
+    """A slip in an engine of one's own is named where the run stops."""
+
+    class Mistaken(Own):
+        async def complete(self, request: Request) -> Reply:
+            return said  # type: ignore[no-any-return]
+
+    with pytest.raises(Stopped) as ended:
+        run.synth(tales(4), out=tmp_path / "run", engine=Mistaken())
+    assert told in str(ended.value)
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"), [("solver_disagrees", "RETRY=1 does not ask"), ("schema", "then `make rejects RETRY=1`")]
+)
+def test_what_a_stage_that_rejects_too_much_is_told(reason: str, advice: str) -> None:
+    """A retry is advised where it would ask again: verdicts of the solver it leaves alone."""
+    tally = Tally()
+    tally.counts["solve"] = Count(inputs=60, accepted=10, rejected=50, reasons={reason: 40, "engine_error": 10})
+    with pytest.raises(Stopped, match=advice) as ended:
+        watch(tally, Limits())
+    assert ("RETRY=1`" in str(ended.value)) == (reason == "schema")

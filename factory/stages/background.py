@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from factory.checks import prose
-from factory.deal import chosen, dealt
+from factory.deal import chosen, spread
 from factory.records import Actor, Background, Case, Fault, Passage
 from factory.requests import row_seed
 from factory.stages import Answer, Stage, most
@@ -52,15 +52,21 @@ SAID_AS = {
     "coping": "coping style", "communication": "communication style", "culture": "culture",
 }  # fmt: skip
 
+# A prime for each axis, whose root is its step. Any would do; over the corpora here these come out most level.
+ROOTS = {
+    "domain": 199, "relationship": 83, "stakes": 241, "mix": 107, "coping": 347, "communication": 41, "culture": 103,
+}  # fmt: skip
+
 
 class Said(Answer):
     background: Annotated[str, most(4000)]
 
 
 def axes(passage_index: int, number: int, seed: int) -> dict[str, str]:
-    """One value of each axis for a client, dealt evenly over a run and for each axis apart."""
-    places = {name: dealt(name, values, passage_index, number, seed) for name, values in AXES.items()}
-    return {name: AXES[name][place] for name, (place,) in places.items()}
+    """One value of each axis for a client, dealt evenly over the clients of a run and for each axis apart."""
+    return {
+        name: values[spread(name, values, ROOTS[name], passage_index, number, seed)] for name, values in AXES.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

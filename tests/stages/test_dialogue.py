@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import orjson
@@ -10,10 +11,10 @@ import pytest
 
 from factory.prompts import load
 from factory.records import Actor, Background, Case, Dialogue, Fault, Passage
-from factory.requests import Identity, Reply, Request, key
+from factory.requests import Identity, Reply, Request, draw, key
 from factory.stages import Asking, Outcome
 from factory.stages.background import AXES, Backgrounds, Said, axes
-from factory.stages.dialogue import CLIENT, COUNSELLOR, PHASES, SUPERVISOR, Dialogues
+from factory.stages.dialogue import CLIENT, CLOSING, COUNSELLOR, PHASES, SUPERVISOR, Dialogues
 
 BOOK = load(["background", "client", "counsellor", "supervisor", "repair"])
 IDENTITY = Identity(engine="toy", model="toy")
@@ -33,6 +34,9 @@ def _case(index: int = 0, text: str = "Mara keeps the lamp.") -> Case:
     return Case(id="t.p1.a1.b.d", passage=replace(PASSAGE, index=index), actor=MARA, number=0, background=background)
 
 
+COUNTED = [
+    f"{tens}{ones}" for tens in ("", "twenty-", "forty-", "sixty-") for ones in "one two three four five six".split()
+]
 Answers = Callable[[Request, int], Any]  # (request, how many were asked before it) -> what is said
 
 
@@ -40,7 +44,8 @@ def spoken(request: Request, number: int) -> Any:
     """A sentence that nobody has said before, long enough to open a talk with; the supervisor is never content."""
     if AGENTS[frozenset(request.fields)] is SUPERVISOR:
         return YES | {"rich_enough": False}
-    return {"text": f"I carried it past gate number {number} and up the {number} steps behind the well that night."}
+    count = COUNTED[number]
+    return {"text": f"Past gate {count} and up {count} steps, {count} of them broken, I carried it at {count}."}
 
 
 def content_at(turns: int) -> Answers:
@@ -77,19 +82,20 @@ def dialogue(outcome: Outcome) -> Dialogue:
     return row
 
 
-def test_the_client_begins_and_the_supervisor_judges_every_second_turn_from_the_fourth() -> None:
-    """Client, counsellor, client, counsellor, then a verdict after each pair; none after the last turn."""
+def test_the_client_begins_and_the_supervisor_judges_after_the_client_from_the_third_turn() -> None:
+    """Client, counsellor, client, a verdict, and so on; none where only a closing fits in, which is the last message."""
     asked, outcome = held(spoken, turns=8)
-    assert who(asked) == "clcoclco" + "su" + "clco" + "su" + "clco"
+    assert who(asked) == "clcocl" + "su" + "cocl" + "su" + "cocl" + "co"
     assert [turn.role for turn in dialogue(outcome).turns] == ["client", "counsellor"] * 4
     assert dialogue(outcome).stop_reason == "most_turns"
 
 
 @pytest.mark.parametrize("turns", [4, 6, 12])
 def test_a_content_supervisor_ends_the_talk(turns: int) -> None:
-    """As soon as all five answers are yes, and not a turn later."""
-    _, outcome = held(content_at(turns))
+    """As soon as all five answers are yes the counsellor closes, and nobody is asked after that."""
+    asked, outcome = held(content_at(turns - 1))
     assert (len(dialogue(outcome).turns), dialogue(outcome).stop_reason) == (turns, "supervisor")
+    assert asked[-1].fields["phase"] == CLOSING
 
 
 @pytest.mark.parametrize("missing", YES)
@@ -105,25 +111,47 @@ def test_four_of_five_are_not_enough(missing: str) -> None:
 
 @pytest.mark.parametrize("turns", [4, 5, 13, 14])
 def test_a_talk_has_at_most_so_many_turns(turns: int) -> None:
-    """Also an odd number of them."""
-    assert len(dialogue(held(spoken, turns=turns)[1]).turns) == turns
+    """Of an odd number one stays unused: a question without its answer is no place to end."""
+    talk = dialogue(held(spoken, turns=turns)[1])
+    assert len(talk.turns) == turns - turns % 2
+    assert talk.turns[-1].role == "counsellor"
+
+
+def test_a_closing_that_asks_is_asked_for_again() -> None:
+    """A question mark in it is named in the repair; in the questions before it stands freely."""
+
+    def asks(once: bool) -> Answers:
+        def answer(request: Request, number: int) -> Any:
+            said = spoken(request, number)
+            if "phase" not in request.fields or (once and request.repair):
+                return said
+            return {"text": said["text"].rstrip(".") + ", and what then?"}
+
+        return answer
+
+    asked, outcome = held(asks(once=True), turns=6)
+    assert outcome.accepted and "?" not in dialogue(outcome).turns[-1].text
+    (repaired,) = [request for request in asked if request.repair]
+    assert repaired.fields["phase"] == CLOSING and "closing_asks" in repaired.messages[-1].content
+    _, rejected = held(asks(once=False), turns=6)
+    assert (rejected.reason, rejected.repairs) == ("closing_asks", 2)
 
 
 def test_each_agent_sees_its_own_window_of_the_talk() -> None:
-    """The client six turns and its background, the counsellor eight and a phase, the supervisor all."""
+    """The client six turns and its background, the counsellor eight and a phase, for the closing all; the supervisor all."""
     asked, _ = held(spoken, turns=14)
     seen: dict[str, list[int]] = {"client": [], "counsellor": [], "supervisor": []}
     for request in asked:
         seen[AGENTS[frozenset(request.fields)].prompt].append(len(request.fields["talk"].splitlines()))
     assert seen["client"] == [0, 2, 4, 6, 6, 6, 6]
-    assert seen["counsellor"] == [1, 3, 5, 7, 8, 8, 8]
-    assert seen["supervisor"] == [4, 6, 8, 10, 12]
+    assert seen["counsellor"] == [1, 3, 5, 7, 8, 8, 13]
+    assert seen["supervisor"] == [3, 5, 7, 9, 11]
 
 
-def test_the_counsellor_goes_through_three_phases() -> None:
-    """Facts at the second turn, beliefs at the fourth, then other views."""
+def test_the_counsellor_goes_through_three_phases_and_closes() -> None:
+    """Facts at the second turn, beliefs at the fourth, then other views; the last message is the closing."""
     phases = [request.fields["phase"] for request in held(spoken, turns=10)[0] if "phase" in request.fields]
-    assert phases == [PHASES[0], PHASES[1], PHASES[2], PHASES[2], PHASES[2]]
+    assert phases == [PHASES[0], PHASES[1], PHASES[2], PHASES[2], CLOSING]
 
 
 def test_the_talk_is_shown_with_the_roles_of_its_turns() -> None:
@@ -162,7 +190,7 @@ def test_every_question_of_a_talk_has_a_key_of_its_own() -> None:
 def test_a_talk_killed_anywhere_goes_on_without_asking_a_turn_twice() -> None:
     """Replies are remembered by key; whatever was answered before the kill is not asked again, and the rows are the same."""
     remembered: dict[str, Any] = {}
-    whole, wanted = held(content_at(8))
+    whole, wanted = held(content_at(7))
     for kill in range(len(whole)):
         remembered, paid = {}, Counter[str]()
         talk = Dialogues().talk(_case(), Asking(book=BOOK), 0)
@@ -170,7 +198,7 @@ def test_a_talk_killed_anywhere_goes_on_without_asking_a_turn_twice() -> None:
         for number in range(kill):
             name = key(IDENTITY, request)
             paid[name] += 1
-            remembered[name] = content_at(8)(request, number + 1)
+            remembered[name] = content_at(7)(request, number + 1)
             request = talk.send(Reply(text=orjson.dumps(remembered[name]).decode()))
         talk.close()
 
@@ -178,7 +206,7 @@ def test_a_talk_killed_anywhere_goes_on_without_asking_a_turn_twice() -> None:
             name = key(IDENTITY, request)
             if name not in said:
                 paid[name] += 1
-                said[name] = content_at(8)(request, number)
+                said[name] = content_at(7)(request, number)
             return said[name]
 
         _, outcome = held(again)
@@ -222,6 +250,76 @@ def test_a_bad_turn_is_asked_for_again_and_named(reason: str, bad: tuple[str, st
     assert rejected.raw and orjson.loads(rejected.raw)["text"] == text
 
 
+STRANGE_TURNS = {
+    "the client's label": ("prompt_echo", "Patient: I carried the lamp past the gate and up the steps."),
+    "the American label": ("prompt_echo", "Counselor: What did the neighbours see of it that night?"),
+    "a therapist in the middle": ("prompt_echo", "I carried it home. **Therapist**: And what came next?"),
+    "a short label": ("prompt_echo", "Me: I carried the lamp past the gate and up the steps."),
+    "a label after a sentence": ("prompt_echo", "I carried it home. User: And what came next that night?"),
+    "the actor as a label": ("prompt_echo", "Mara: I carried the lamp past the gate and up the steps."),
+    "a token of a template": ("prompt_echo", "I carried the lamp past the gate and up the steps.<|im_end|>"),
+    "a tag": ("prompt_echo", "I carried the <b>lamp</b> past the gate and up the steps."),
+    "an instruction's tag": ("prompt_echo", "[INST] I carried the lamp past the gate and up the steps."),
+    "a sigh between stars": ("stage_direction", "*sighs* I carried the lamp past the gate and up the steps."),
+    "a pause in square brackets": ("stage_direction", "I carried the lamp [pauses] past the gate and up the steps."),
+    "a pause in round ones": ("stage_direction", "I carried the lamp (long pause) past the gate and up the steps."),
+    "another script": ("other_script", "Я отнесла лампу домой мимо ворот, и никто меня не видел."),
+}
+
+
+@pytest.mark.parametrize(("reason", "text"), STRANGE_TURNS.values(), ids=STRANGE_TURNS)
+def test_what_is_not_said_is_no_message(reason: str, text: str) -> None:
+    """Labels, markup, stage directions and other scripts, at the client's second message."""
+    _, outcome = held(lambda request, n: {"text": text} if n == 3 else spoken(request, n), turns=4, repairs=0)
+    assert outcome.reason == reason
+
+
+PLAIN_TURNS = (
+    "What he told me: nobody had seen the lamp there.",
+    "He asked me: where is it? I told you: at the well.",
+    "I was alone (as I often am) when the café shut, naïve as that is.",
+)
+
+
+@pytest.mark.parametrize("text", PLAIN_TURNS)
+def test_colons_brackets_and_accents_may_be_said(text: str) -> None:
+    """None of them is a label, a stage direction or another script."""
+    asked, _ = held(lambda request, n: {"text": text} if n == 3 else spoken(request, n), turns=4)
+    assert not [request for request in asked if request.repair]
+
+
+def test_a_story_in_another_script_may_be_talked_about_in_it() -> None:
+    """Only where the passage is in Latin letters are others strange."""
+    case = _case()
+    case = replace(case, passage=replace(case.passage, text="Мара нашла лампу у колодца и оставила её себе."))
+    text = STRANGE_TURNS["another script"][1]
+    _, outcome = held(
+        lambda request, n: {"text": text} if n == 3 else spoken(request, n), turns=4, case=case, repairs=0
+    )
+    assert outcome.accepted
+
+
+def test_a_turn_with_another_number_in_it_is_a_repetition() -> None:
+    """Of what the same one said at any time before; the other one may take up the words."""
+
+    def counts(request: Request, number: int) -> Any:
+        said = spoken(request, number)
+        mine = "manner" in request.fields and number > 1
+        return {"text": f"That is gate number {number} of the many that I passed."} if mine else said
+
+    assert held(counts, turns=6, repairs=0)[1].accepted is False
+    assert held(counts, turns=6, repairs=0)[1].reason == "repeated_turn"
+
+    def echoes(request: Request, number: int) -> Any:
+        told = {
+            3: "That is gate number seven of the many that I passed.",
+            5: "That is gate number eight of the many you passed?",
+        }
+        return {"text": told[number]} if number in told else spoken(request, number)
+
+    assert held(echoes, turns=6, repairs=0)[1].accepted
+
+
 def test_a_turn_in_the_words_of_an_earlier_one_is_a_repetition() -> None:
     """Whoever of the two said it."""
     _, outcome = held(lambda request, number: {"text": OPENING}, repairs=0)
@@ -252,7 +350,7 @@ def test_an_unreadable_verdict_rejects_the_talk_with_its_reason() -> None:
 def test_a_dialogue_keeps_its_background_and_belongs_to_its_actor() -> None:
     """Parents are fields; the id grows out of the background's."""
     (case,) = Dialogues().feed(_case(), [_background("Mara keeps the lamp.")])
-    _, outcome = held(content_at(4), case=case)
+    _, outcome = held(content_at(3), case=case)
     row = dialogue(outcome)
     assert (row.id, row.background, row.actor_id, row.actor) == (
         "t.p1.a1.b.d", "Mara keeps the lamp.", "t.p1.a1", "Mara"
@@ -330,20 +428,40 @@ def test_another_seed_makes_other_actors_clients() -> None:
     assert {Counter(some).most_common(1)[0][1] for some in chosen} != {50}
 
 
-def test_the_axes_are_dealt_evenly_over_a_run_and_each_apart() -> None:
-    """Over 300 clients each value of an axis comes within a fifth of its share, and every pair of two axes comes up."""
-    dealt = [axes(passage, number, 0) for passage in range(150) for number in range(2)]
+def _clients(passages: int, seed: int) -> list[dict[str, str]]:
+    """The axes of the clients of a run in which passages have none to five actors, as they come."""
+    return [
+        axes(case.passage.index, case.number, seed)
+        for index in range(passages)
+        for case in Backgrounds(seed=seed).feed(
+            replace(PASSAGE, index=index), _actors(int(6 * draw("cast", index, seed)))
+        )
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_axes_are_dealt_evenly_over_the_clients_and_each_apart(seed: int) -> None:
+    """Over 1,500 clients each value comes within a fifth of its share; no pair of two axes twice as often as it should."""
+    dealt = _clients(1200, seed)
     for name, values in AXES.items():
         counts = Counter(one[name] for one in dealt)
-        assert counts.keys() == set(values)
-        assert all(abs(n - 300 / len(values)) <= 0.2 * 300 / len(values) for n in counts.values()), name
-    for one, other in (("mix", "coping"), ("relationship", "communication"), ("domain", "stakes")):
-        pairs = {(row[one], row[other]) for row in dealt}
-        assert len(pairs) == len(AXES[one]) * len(AXES[other])
+        share = len(dealt) / len(values)
+        assert all(abs(counts[value] - share) <= 0.2 * share for value in values), (name, counts)
+    for one, other in combinations(AXES, 2):
+        pairs = Counter((row[one], row[other]) for row in dealt)
+        expected = len(dealt) / len(AXES[one]) / len(AXES[other])
+        assert max(pairs.values()) <= 2 * expected, (one, other)
+
+
+def test_the_axes_depend_on_nothing_but_their_client() -> None:
+    """A unit can be made alone and in any order."""
+    places = [(passage, number) for passage in (900, 3, 40) for number in (1, 0)]
+    assert [axes(*place, 7) for place in places] == [axes(*place, 7) for place in reversed(places)][::-1]
+    assert [axes(*place, 7) for place in places] != [axes(*place, 8) for place in places]
 
 
 def test_clients_of_one_passage_have_different_troubles() -> None:
-    """Each has the next card of every deck."""
+    """The second one stands opposite the first on each circle."""
     for passage in range(20):
         one, other = axes(passage, 0, 0), axes(passage, 1, 0)
         assert all(one[name] != other[name] for name in AXES)

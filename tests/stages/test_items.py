@@ -215,6 +215,56 @@ EU_FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "reasoning that ends elsewhere": (
         "rationale_contradicts", {"rationale": EU["rationale"] + " In the end it comes down to pride."},
     ),
+    "a rationale that copies its scene": (
+        "template_rationale", {"rationale": EU["scenario"] + " And so what Joy is left with in the end is remorse."},
+    ),
+    "an end that denies an emotion and takes another": (
+        "rationale_contradicts", {"rationale": EU["rationale"] + " It would not be remorse; it is pride that is felt."},
+    ),
+    "pride rather than remorse": (
+        "rationale_contradicts", {"rationale": EU["rationale"] + " So it is pride rather than remorse."},
+    ),
+    "not this but that": ("rationale_contradicts", {"rationale": EU["rationale"] + " This is not remorse but pride."}),
+    "the same with a comma": (
+        "rationale_contradicts", {"rationale": EU["rationale"] + " No, it is pride that fills her by then."},
+    ),
+    "an emotion joined with itself": (
+        "choice_kind", {"wrong_emotions": ["anger", "Fear & fear", "pride", "envy", "boredom"]},
+    ),
+    "an emotion joined with its synonym": (
+        "choice_kind", {"wrong_emotions": ["anger", "fear & terror", "pride", "envy", "boredom"]},
+    ),
+    "a right emotion joined with its synonym": (
+        "choice_kind",
+        {"emotion": "remorse & guilt", "wrong_emotions": ["anger", "fear & joy", "pride", "envy", "boredom"]},
+    ),
+    "an emotion with a tick": (
+        "choice_kind", {"wrong_emotions": ["anger \u2705", "fear & joy", "pride", "envy", "boredom"]},
+    ),
+    "an emotion that is said to be wrong": (
+        "choice_kind", {"wrong_emotions": ["anger (wrong)", "fear & joy", "pride", "envy", "boredom"]},
+    ),
+    "an endless cause": ("too_long", {"wrong_causes": ["she ran " * 21, *EU["wrong_causes"][1:]]}),
+    "a cause with a tick": ("choice_kind", {"cause": EU["cause"] + " \u2705"}),
+    "a cause that is said to be right": ("choice_kind", {"cause": EU["cause"] + " (correct answer)"}),
+    "a cause in bold": ("choice_kind", {"cause": f"<b>{EU['cause']}</b>"}),
+    "a cause that stands for none": ("choice_kind", {"wrong_causes": ["None of the above", *EU["wrong_causes"][1:]]}),
+    "a cause that stands for all": ("choice_kind", {"wrong_causes": ["All of these.", *EU["wrong_causes"][1:]]}),
+    "a cause of JSON": ("prompt_echo", {"wrong_causes": ['{"n": 1, she was seen', *EU["wrong_causes"][1:]]}),
+    "two causes but for an accent": (
+        "equal_choices",
+        {"wrong_causes": ["she was at the caf\u00e9 then", "she was at the cafe then", EU["wrong_causes"][0]]},
+    ),
+    "two causes but for a letter that looks alike": (
+        "equal_choices",
+        {"wrong_causes": ["\u0422ake the lamp home in secret", "Take the lamp home in secret", EU["wrong_causes"][0]]},
+    ),
+    "an endless rationale": ("too_long", {"rationale": EU["rationale"] + " And so it went on." * 80 + " It is remorse."}),
+    "an article as the subject": ("subject_missing", {"subject": "the"}),
+    "a pronoun as the subject": ("subject_missing", {"subject": "She"}),
+    "an emotion that is no choice in the scenario": ("names_emotion", {"scenario": _with("Tobias was jealous.")}),
+    "a page's tag in the scenario": ("prompt_echo", {"scenario": _with("<br>")}),
+    "a page's tag in the rationale": ("prompt_echo", {"rationale": "<think>" + EU["rationale"]}),
     "four wrong emotions": ("missing", {"wrong_emotions": ["anger", "pride", "envy", "fear & joy"]}),
     "two wrong causes": ("missing", {"wrong_causes": EU["wrong_causes"][:2]}),
     "another number": ("missing", {"n": 7}),
@@ -245,6 +295,20 @@ EA_FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"rationale": EA["rationale"].replace("What he needs is to hear from Joy that she had the lamp and brought it back.",
          "So Joy had best give him oil for the whole winter, and never mind saying a word.").replace("never mind", "leave off")},
     ),
+    "an end that quotes a wrong answer": (
+        "rationale_contradicts",
+        {"rationale": f"{EA['rationale']} All in all the best thing is this: {EA['wrong'][2].lower()}."},
+    ),
+    "an end that begins with no": (
+        "rationale_contradicts", {"rationale": f"{EA['rationale']} No, the best is: {EA['wrong'][0].lower()}."},
+    ),
+    "an end that denies the right answer only": (
+        "rationale_contradicts",
+        {"rationale": f"{EA['rationale']} So she had best not speak; she gives him oil for the whole winter and says what for."},
+    ),
+    "an endless answer": ("too_long", {"wrong": ["Go home " * 21, *EA["wrong"][1:]]}),
+    "an answer that is said to be right": ("choice_kind", {"answer": "Correct answer: " + EA["answer"]}),
+    "an endless rationale": ("too_long", {"rationale": EA["rationale"] + " And so it went on." * 80}),
     "reasoning about another answer": (
         "rationale_contradicts", {"answer": "Invite everybody to supper and sing the old songs until dawn"},
     ),
@@ -255,6 +319,75 @@ EA_FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_a_bad_ea_item_is_caught_by_its_own_reason(reason: str, change: dict[str, Any]) -> None:
     """Each made from a good item by one change."""
     assert reasons(ea(EA | change)) == [reason]
+
+
+LETTERS = (
+    "A is wrong because it hides it.", "Both A and B fail.", "Hence D.", "That gives answer: B.", "It is A.",
+    "She takes letter B.", "So option b it is.", "Option two hides it.", "The second one fails.",
+    "Of the two the third one is wrong.", "So options one and three hide it.", "Look: 1) fails.", "And b) is wrong.",
+    "C does not fit.", "D, or rather B or C.", "The answer is C.", "The second answer hides it.", "So option a.",
+    "The correct one is C.", "I choose B.",
+)  # fmt: skip
+NO_LETTERS = (
+    "Vitamin C is what she lacks.", "Plan B is to leave.", "Plan A or B would do.", "Tobias got a B and was told so.",
+    "The second one stood by the wall.", "Nobody has an option a child would take.",
+    "It is the only option one has.", "A door is shut.", "He came at (about) 3) or so.",
+    "She answers two people.", "It would cause a row.", "Her answer: A lamp is a lamp.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("said", LETTERS)
+def test_letters_and_numbers_of_options_are_seen(said: str) -> None:
+    """However they are said."""
+    assert reasons(eu(EU | {"rationale": f"{said} {EU['rationale']}"})) == ["cites_letters"]
+
+
+@pytest.mark.parametrize("said", NO_LETTERS)
+def test_letters_that_name_something_else_are_no_options(said: str) -> None:
+    """A plan, a vitamin, an article; the second of two things in the scene."""
+    assert reasons(eu(EU | {"rationale": f"{said} {EU['rationale']}"})) == [""]
+
+
+ENDS = (
+    "There is no anger, envy or pride in it.", "It is not pride, nor anger.", "Not pride but remorse is what stays.",
+    "Only remorse would explain it, for there is anger in the lane.", "What it cannot be: pride.",
+    "Had she felt pride, it would have been lit.", "It is remorse rather than pride, whatever anger there was.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("said", ENDS)
+def test_an_emotion_that_is_denied_is_not_chosen(said: str) -> None:
+    """In its own clause, and in the list that it stands in."""
+    assert reasons(eu(EU | {"rationale": f"{EU['rationale']} {said}"})) == [""]
+
+
+def test_a_wrong_answer_may_be_quoted_to_deny_it() -> None:
+    """Before a colon, behind it; and beside the right one."""
+    wrong, right = EA["wrong"][0].lower(), EA["answer"].lower()
+    for end in (
+        f"It would be wrong to do this: {wrong}.", f"To {wrong} is not what he needs.", f"Better than to {wrong} is to speak.",
+        f"She may {wrong}; what helps him is to {right}.",
+    ):  # fmt: skip
+        assert reasons(ea(EA | {"rationale": f"{EA['rationale']} {end}"})) == [""]
+
+
+def test_an_answer_that_itself_denies_something_can_be_come_to() -> None:
+    """'Without' and 'nothing' in an option do not deny the option."""
+    right = "Say nothing to Tobias and never take a lamp again"
+    end = f"So what is left for her is to {right.lower()}."
+    assert reasons(ea(EA | {"answer": right, "rationale": f"{EA['rationale']} {end}"})) == [""]
+
+
+def test_courtesies_and_names_are_no_feelings() -> None:
+    """Happy to help, and a girl who is called Happy."""
+    told = "'I am happy to carry it, and I'm afraid it is heavy,' said Tobias."
+    assert reasons(eu(EU | {"scenario": _with(told)})) == [""]
+
+
+def test_what_is_refused_in_a_scene_may_be_an_answer() -> None:
+    """Somebody who cannot help says so; it is not the model that declines."""
+    wrong = ["I'm sorry, but I can't help you with that, Tobias, not today", *EA["wrong"][1:]]
+    assert reasons(ea(EA | {"wrong": wrong})) == [""]
 
 
 def test_a_scene_told_twice_in_one_batch_is_a_duplicate() -> None:

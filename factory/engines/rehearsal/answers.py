@@ -36,7 +36,7 @@ def answer(request: Request) -> str:
         raise Transient(
             f"the rehearsal engine does not know stage {request.stage!r}; run it with a real model"
         ) from None
-    said = say(request.fields, Dice(request.stage, request.sampling.seed))
+    said = say(request.fields | {"unit": request.unit}, Dice(request.stage, request.sampling.seed))
     if request.read:
         said = dict(zip(request.read, said.values(), strict=True))
     return orjson.dumps(said).decode()

@@ -1,6 +1,7 @@
 """The rehearsal engine's only chance."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -18,6 +19,15 @@ class Dice:
 
     def pick(self, some: Any) -> Any:
         return some[int(self._draw() * len(some))]
+
+    def weighted(self, some: Sequence[Any], weights: Sequence[float]) -> Any:
+        """One of them, each as often as its weight says."""
+        left = self._draw() * sum(weights)
+        for one, weight in zip(some, weights, strict=True):
+            left -= weight
+            if left < 0:
+                return one
+        return some[-1]
 
     def shuffled(self, some: Any) -> list[Any]:
         return [one for _, _, one in sorted((self._draw(), place, one) for place, one in enumerate(some))]

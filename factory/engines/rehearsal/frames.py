@@ -2,13 +2,16 @@
 
 In a text `{s}` is the subject, `{o}` the other one, `{t}` a third person, `{x}` an older woman; `{he}`, `{his}`, `{him}`
 go with the subject, `{ohe}`, `{ohis}`, `{ohim}` with the other, `{this}` and `{tim}` are the third one's "his" and "him".
-A capital (`{S}`, `{He}`) begins a sentence. `[a|b]` is a choice, drawn anew each time; what is drawn once for a whole
-frame is a slot of its own under `slots`, or a numbered choice: `[1=a|b]` and `[1=c|d]` give a with c, or b with d.
+A capital (`{S}`, `{He}`) begins a sentence. `[a|b]` is a choice, `[|a]` one that may be left out. Everything is drawn once
+for an item: a slot of the frame's own (under `slots`), a choice wherever it stands again in the same words, and a
+numbered choice in any words: `[1=a|b]` and `[1=c|d]` give a with c, or b with d.
+
+What is right (`cause`, `right`) is one text, or several phrasings of one thing: a short one, a middling and a long one.
 """
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -94,13 +97,19 @@ def cast(subject: Person, other: Person, third: Person, old: Person) -> dict[str
     }
 
 
+def extras() -> tuple[dict[str, str], ...]:
+    """People to measure the bank with, a man and an animal among them."""
+    one, other = (Person("the Fox", False), Person("Tilda", True), Person("Piet", False)), Person("Asha", True)
+    return cast(*one, other), cast(Person("Nell", True), Person("the old Miller", False), *one[2:], other)
+
+
 def _pronouns(prefix: str, who: Person) -> dict[str, str]:
     said = ("she", "her", "her", "herself") if who.she else ("he", "his", "him", "himself")
     return dict(zip((f"{prefix}{one}" for one in ("he", "his", "him", "himself")), said, strict=True))
 
 
 def fill(text: str, values: dict[str, str], dice: Dice) -> str:
-    """The choices drawn, then the slots filled; a slot's value may hold slots again. Numbered choices go into `values`."""
+    """The choices drawn, then the slots filled; a slot's value may hold both again. What is drawn goes into `values`."""
     for _ in range(3):  # what a slot holds may hold a slot, and a name out of somebody's corpus even a brace
         text = _CHOICE.sub(lambda found: _drawn(found[1], values, dice), text)
         text = _SLOT.sub(lambda found: _value(found[1], values), text)
@@ -110,15 +119,25 @@ def fill(text: str, values: dict[str, str], dice: Dice) -> str:
 def _drawn(choice: str, values: dict[str, str], dice: Dice) -> str:
     number, _, listed = choice.rpartition("=")
     some = listed.split("|")
-    if not number:
-        return str(dice.pick(some))
-    return some[int(values.setdefault(f"{number}=", str(dice.pick(range(len(some))))))]
+    name = f"{number}=" if number else f"[{choice}]"
+    if name not in values:
+        values[name] = str(dice.pick(range(len(some))))
+    return some[int(values[name])]
 
 
 def _value(name: str, values: Mapping[str, str]) -> str:
     low = name[0].lower() + name[1:]
     value = values.get(low, f"{{{name}}}")
     return capital(value) if name != low else value
+
+
+def told(texts: Iterable[str], values: dict[str, str], dice: Dice) -> str:
+    """Filled one after the other; where something was left out, no gap stays."""
+    return " ".join(" ".join(fill(text, values, dice) for text in texts).split())
+
+
+def phrasings(said: str | Sequence[str]) -> tuple[str, ...]:
+    return (said,) if isinstance(said, str) else tuple(said)
 
 
 def capital(text: str) -> str:
@@ -133,17 +152,28 @@ def lowered(text: str) -> str:
 @lru_cache(maxsize=1024)
 def pattern(text: str) -> re.Pattern[str]:
     """What a text of the bank can become, whatever is drawn and filled in, case aside."""
-    pieces = []
-    for place, piece in enumerate(re.split(r"(\{\w+\}|\[[^\[\]]*\])", text)):
-        if place % 2 == 0:
-            pieces.append(re.escape(piece))
-        elif piece[0] == "{":
-            pieces.append(".{1,120}?")
-        else:
-            pieces.append(
-                "(?:" + "|".join(pattern(one).pattern for one in piece[1:-1].rpartition("=")[2].split("|")) + ")"
-            )
-    return re.compile("".join(pieces), re.I)
+    held: list[str] = []
+
+    def hold(expression: str) -> str:
+        held.append(expression)
+        return f"\0{len(held) - 1}\0"
+
+    text = _SLOT.sub(lambda _: hold(".{1,120}?"), text)
+    while _CHOICE.search(text):  # the innermost first
+        text = _CHOICE.sub(lambda found: hold(f"(?:{'|'.join(map(_spaced, _alternatives(found[1])))})"), text)
+    text = _spaced(text)
+    for place, expression in reversed([*enumerate(held)]):
+        text = text.replace(f"\0{place}\0", expression)
+    return re.compile(text, re.I)
+
+
+def _alternatives(choice: str) -> list[str]:
+    return choice.rpartition("=")[2].split("|")
+
+
+def _spaced(text: str) -> str:
+    """As an expression; where something was left out, a space beside it goes too."""
+    return re.escape(text).replace("\\ ", " *")
 
 
 # The files ------------------------------------------------------------------------------------------------------------
@@ -152,6 +182,12 @@ def pattern(text: str) -> re.Pattern[str]:
 @cache
 def table(name: str) -> Any:
     return tomllib.loads((_HERE / f"{name}.toml").read_text("utf-8"))
+
+
+@cache
+def weights() -> dict[str, tuple[float, ...]]:
+    """How the options of each kind are drawn (see `even`): cause, emotion, action, response."""
+    return {kind: tuple(values) for kind, values in table("weights").items()}
 
 
 @cache

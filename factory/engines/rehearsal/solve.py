@@ -1,11 +1,12 @@
 """The rehearsal engine as its own solver: it knows the bank, so it finds the right option from scene and options alone."""
 
 import re
+from collections.abc import Iterable
 from string import ascii_uppercase
 from typing import Any
 
 from factory.engines.rehearsal.dice import Dice
-from factory.engines.rehearsal.frames import Frame, pattern, recognised
+from factory.engines.rehearsal.frames import Frame, pattern, phrasings, recognised
 
 Fields = dict[str, str]
 
@@ -41,16 +42,18 @@ def _said(options: str, right: str | None, knows: bool, dice: Dice) -> str:
 def _understood(frame: Frame, fields: Fields) -> tuple[str | None, str | None]:
     wanted = frozenset(frame.own["emotion"].lower().split(" & "))
     felt = next((n for n, text in _options(fields["emotions"]) if frozenset(text.split(" & ")) == wanted), None)
-    return felt, _matching(frame.own["cause"], fields["causes"])
+    return felt, _matching(phrasings(frame.own["cause"]), fields["causes"])
 
 
 def _answer(frame: Frame, fields: Fields) -> str | None:
     kind = fields["kind"].lower()
-    return _matching(frame.own[kind]["right"], fields["choices"]) if kind in frame.own else None
+    return _matching(phrasings(frame.own[kind]["right"]), fields["choices"]) if kind in frame.own else None
 
 
-def _matching(text: str, options: str) -> str | None:
-    return next((n for n, option in _options(options) if pattern(_plain(text)).match(option)), None)
+def _matching(texts: Iterable[str], options: str) -> str | None:
+    """The option that is the right one in one of its phrasings."""
+    known = [pattern(_plain(text)) for text in texts]
+    return next((n for n, option in _options(options) if any(one.fullmatch(option) for one in known)), None)
 
 
 def _plain(text: str) -> str:

@@ -9,11 +9,11 @@ from factory.engines.rehearsal.dice import Dice
 from factory.engines.rehearsal.frames import (
     HE,
     SHE,
+    Frame,
     Person,
     cast,
     elder,
     fill,
-    pattern,
     person,
     recognised,
     stranger,
@@ -21,7 +21,8 @@ from factory.engines.rehearsal.frames import (
     troubles,
 )
 from factory.engines.rehearsal.scene import read_scene
-from factory.text import normal, sentences, words
+from factory.engines.rehearsal.script import Followed, cast_of, followed, script
+from factory.text import normal, one_line, sentences, words
 
 Fields = dict[str, str]
 
@@ -32,9 +33,22 @@ _TURN = re.compile(r"^(Client|Counsellor): (.*)$", re.M)
 _LINE = re.compile(r"^(?:an?|the) (?!.*\b(?:passage|named|comes up|spoken of|mentioned)\b)")
 _OF_THE_TALE = ("friend", "work", "social")  # a neighbour may be out of the passage, kin and sweethearts are invented
 _NAMED = re.compile(r"\b(?:[Tt]he (?:[a-z]+ )?)?[A-Z][a-z]{2,}\b")
+_SPEECH = re.compile(r"[“”\"‘:?]|(?<!\w)'|'(?!\w)")
+# "told her to get in" is somebody else; "checked her watch" is not.
+_OWN = (
+    r"\b(she|he|his|himself|herself|her(?! (?:to|and|in|on|at|that|with|for|from|by|as|up|out|off|a|the)\b|[.,;!?]))\b"
+)
+_MINE = frozenset("i me my mine myself we us our".split())
+_ANYBODY = frozenset(
+    """friend mother father son daughter sister brother aunt uncle nephew niece grandmother grandfather child man woman boy
+    girl companion comrade stranger husband wife neighbour neighbor daddy mamma bird beast image traveler traveller
+    fellow lady gentleman""".split()
+)
 _POOL = frozenset((*SHE.split(), *HE.split()))
 _DAYS = frozenset("Sunday Monday Tuesday Wednesday Thursday Friday Saturday Midsummer".split())
-_ECHO = range(4, 12)  # words
+_ECHO = range(5, 14)  # words
+_QUOTE = range(7, 29)
+_LEANS = frozenset("And But Or Then So That This These Those It You Yes No Such Twice Once Nothing Perhaps".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +62,17 @@ class Case:
 
     def values(self, dice: Dice) -> dict[str, str]:
         known = (self.client.mention, self.other.mention, self.third.mention)
-        return cast(self.client, self.other, self.third, elder(dice, *known))
+        return _values(self.client, self.other, self.third, elder(dice, *known))
+
+
+@lru_cache(maxsize=512)
+def _trouble_of(background: str) -> Frame | None:
+    return recognised("trouble", background)
+
+
+def _values(client: Person, other: Person, third: Person, old: Person) -> dict[str, str]:
+    kin = {"tshe": "she", "tsibling": "sister"} if third.she else {"tshe": "he", "tsibling": "brother"}
+    return cast(client, other, third, old) | kin
 
 
 @lru_cache(maxsize=512)
@@ -59,21 +83,18 @@ def case_of(actor: str, background: str) -> Case:
     client = person(f"the {actor}" if spoken and not actor.lower().startswith("the ") else actor, background)
     about = _ABOUT.search(background)
     other = person(about[1]) if about and about[1] not in ("him", "her") else stranger(dice, actor, background)
-    trouble = recognised("trouble", background)
+    trouble = _trouble_of(background)
+    told = cast_of(trouble, background) if trouble else {}
     domain = str(trouble.own["domain"]) if trouble else ""
-    return Case(_sure(client, background), other, _third(actor, other), domain)
-
-
-def _sure(client: Person, background: str) -> Person:
-    """The client is spoken of more than anybody else in a background."""
-    said = words(background)
-    she, he = (sum(said.count(word) for word in listed) for listed in (("she", "her"), ("he", "his", "him")))
-    return Person(client.mention, she > he)
+    other = told.get("o", other)
+    return Case(told.get("s", client), other, _third(actor, other), domain)
 
 
 def _third(actor: str, other: Person) -> Person:
-    """One and the same in a background and all that is said about it."""
-    return stranger(Dice("third", actor, other.mention), actor, other.mention)
+    """One and the same in a background and all that is said about it; no Tamar beside a Tam."""
+    known = [word[:3] for word in words(f"{actor} {other.mention}")]
+    drawn = (stranger(Dice("third", actor, other.mention, number), actor, other.mention) for number in range(9))
+    return next((one for one in drawn if one.mention.lower()[:3] not in known), Person("Noor", True))
 
 
 # Background -----------------------------------------------------------------------------------------------------------
@@ -85,14 +106,15 @@ def background(fields: Fields, dice: Dice) -> dict[str, Any]:
     passage, actor = fields["passage"], fields["actor"]
     people = read_scene(passage).people
     mention = next((one.mention for one in people if one.name.casefold() == actor.casefold()), actor)
-    client = person(mention, passage)
+    client = _person(mention, passage)
     relation = axes.get("relationship", "social")
     other = _other(passage, actor, relation, dice)
-    values = cast(client, other, _third(actor, other), elder(dice, mention, other.mention, passage))
+    trouble = _trouble(axes.get("conflict domain", ""), relation, dice)
+    values = _values(client, other, _third(actor, other), elder(dice, mention, other.mention, passage))
+    values |= dict(script(actor, trouble).values)
     bank = table("talk")
     relations = bank["relations"].get(relation) or bank["relations"]["social"]
     values |= {"rel": fill(dice.pick(relations), values, dice)}
-    fit = [one for one in troubles() if one.own["domain"] == axes.get("conflict domain")] or troubles()
     shown = [
         _shown(bank["stakes"], axes.get("stakes"), dice),
         _shown(bank["mix"], axes.get("emotion mix"), dice),
@@ -105,9 +127,9 @@ def background(fields: Fields, dice: Dice) -> dict[str, Any]:
     ]
     culture = _shown(bank["culture"], axes.get("culture"), dice)
     parts = [
-        _anchor(passage, fields["character"], values, dice),
+        _anchor(passage, actor, fields["character"], values, dice),
         dice.pick(bank["firsts"]),
-        dice.pick(fit).own["told"],
+        trouble.own["told"],
         *(dice.shuffled([culture, *shown]) if dice.chance(0.5) else [culture, *shown]),
         dice.pick(bank["closings"]),
     ]
@@ -118,21 +140,60 @@ def _other(passage: str, actor: str, relation: str, dice: Dice) -> Person:
     """Somebody of the passage where the relationship allows it, else somebody with a name."""
     own = set(words(actor))
     free = [one.mention for one in read_scene(passage).people if not own & set(words(one.mention))]
-    if free and relation in _OF_THE_TALE:
-        return person(dice.pick(free), passage)
+    named = [one for one in free if one.lower() != one and words(one)[-1] not in _ANYBODY]
+    if named and relation in _OF_THE_TALE:
+        return _person(dice.pick(named), passage)
     return stranger(dice, actor, passage)
 
 
-def _anchor(passage: str, line: str, values: dict[str, str], dice: Dice) -> str:
-    """What ties the client to the passage: what happened there, or what is said of the person."""
-    bank, events = table("talk"), read_scene(passage).events
-    if _LINE.match(line):
+def _trouble(domain: str, relation: str, dice: Dice) -> Frame:
+    """One of the dealt domain that goes with the relationship."""
+    fit = [one for one in troubles() if one.own["domain"] == domain] or list(troubles())
+    picked: Frame = dice.pick([one for one in fit if relation not in one.own.get("without", ())] or fit)
+    return picked
+
+
+def _person(mention: str, passage: str) -> Person:
+    """She or he by what the person is; else by the word for her or him next behind the name, in most sentences."""
+    sure = person(mention, f"{mention} she.")
+    if sure == person(mention, f"{mention} he."):
+        return sure
+    first = f"[{mention[0].upper()}{mention[0].lower()}]{re.escape(mention[1:])}"
+    behind = re.findall(rf"\b{first}\b[^.!?;“”\"A-Z]*?{_OWN}", passage)
+    she = [word in ("she", "her", "herself") for word in behind]
+    return Person(mention, sum(she) * 2 + she[0] > len(she)) if she else person(mention, passage)
+
+
+def _anchor(passage: str, actor: str, line: str, values: dict[str, str], dice: Dice) -> str:
+    """What ties the client to the passage: a sentence of it, at best one that speaks of the client, or what is said there."""
+    bank = table("talk")
+    told = [one for one in map(one_line, sentences(passage)) if _quotable(one)]
+    begun, named = _about(told, actor)
+    if begun:
+        values["quote"] = dice.pick(begun)
+        return str(dice.pick(bank["anchors"]))
+    if not named and _LINE.match(line):
         values["line"] = line.rstrip(".")
         return str(dice.pick(bank["anchors_line"]))
-    if events:
-        values["event"] = dice.pick(events)
-        return str(dice.pick(bank["anchors"]))
+    if told:
+        values["quote"] = dice.pick(named or told)
+        return str(dice.pick(bank["anchors_near"]))
     return str(dice.pick(bank["anchors_plain"]))
+
+
+def _quotable(sentence: str) -> bool:
+    """A whole sentence of the story, without speech, that can stand alone."""
+    spoken = _SPEECH.search(sentence) or _MINE.intersection(words(sentence))
+    return len(sentence.split()) in _QUOTE and sentence.endswith(".") and not spoken
+
+
+def _about(told: list[str], actor: str) -> tuple[list[str], list[str]]:
+    """The sentences that begin with the actor, and all that name the actor; none that leans on another if it can be."""
+    own = normal(actor)
+    found = [one for one in told if f" {own} " in f" {normal(one)} "]
+    free = [one for one in found if one.split()[0].strip(",") not in _LEANS] or found
+    head = len(own.split()) + 2
+    return [one for one in free if f" {own} " in f" {' '.join(normal(one).split()[:head])} "], free
 
 
 def _shown(bank: Any, value: str | None, dice: Dice) -> str:
@@ -150,38 +211,48 @@ def dialogue(fields: Fields, dice: Dice) -> dict[str, Any]:
     if "background" in fields:
         return {"text": _client(fields, dice)}
     if "phase" in fields:
-        return {"text": _counsellor(fields, dice)}
+        closes = fields["phase"].lower().startswith("close")
+        return {"text": _closing(fields, dice) if closes else _counsellor(fields, dice)}
     return _verdict(fields)
 
 
 def _client(fields: Fields, dice: Dice) -> str:
-    case = case_of(fields["actor"], fields["background"])
-    trouble = recognised("trouble", fields["background"]) or troubles()[0]
-    values = case.values(Dice("elder", case.client.mention)) | {"s": "I"}
-    turns = _TURN.findall(fields["talk"])
-    if not turns:
-        return fill(dice.pick(trouble.own["opening"]), values, dice)
+    """The opening, or the answer that belongs to the counsellor's question; the manner can be heard in it."""
+    actor = fields["actor"]
+    case = case_of(actor, fields["background"])
+    trouble = _trouble_of(fields["background"]) or troubles()[0]
+    told = [text for who, text in _TURN.findall(fields["talk"]) if who == "Client"]
+    heard = followed(actor, told, trouble)
+    assert heard is not None
+    values = case.values(Dice("elder", case.client.mention)) | dict(heard.script.values)
     axes = dict(_AXIS.findall(fields["manner"]))
-    bank, told = table("talk"), [text for who, text in turns if who == "Client"]
-    place = _reached(trouble.own["turns"], told)
-    several = trouble.own["turns"]
-    core = several[place] if place < len(several) else _fresh(bank["more"], told, dice)
-    parts = [core]
-    before, after = (
-        (bank[axis].get(axes.get(name), {}) or {}).get("said", ())
-        for axis, name in (("communication", "communication style"), ("coping", "coping style"))
-    )
-    if before and dice.chance(0.35):
-        parts.insert(0, _fresh(before, told, dice))
-    if after and dice.chance(0.3):
-        parts.append(_fresh(after, told, dice))
-    return fill(" ".join(parts), values, dice)
+    if not told:
+        return fill(_in_manner(dice.pick(trouble.own["opening"]), 0, axes, actor), values, dice)
+    answers = heard.script.answers()
+    if heard.place < len(answers):
+        return fill(_in_manner(answers[heard.place], heard.place + 1, axes, actor), values, dice)
+    return fill(_fresh([*table("talk")["more"], *_afterthoughts(axes)], told, dice), values, dice)
 
 
-def _reached(several: list[str], told: list[str]) -> int:
-    """How many of the things to tell are told: the talk that is shown may have lost its beginning."""
-    found = (place for place, text in enumerate(several) if any(pattern(text).search(one) for one in told))
-    return max(found, default=-1) + 1
+def _in_manner(core: str, place: int, axes: Fields, actor: str) -> str:
+    """A message with what the communication style puts before or after it; every second one, the others cope."""
+    bank, dice = table("talk"), Dice("manner", actor, *axes.values())
+    style = bank["communication"].get(axes.get("communication style"), {})
+    coping = dice.shuffled(bank["coping"].get(axes.get("coping style"), {}).get("said", ()))
+    befores, afters = (dice.shuffled(style.get(part, ())) for part in ("before", "after"))
+    opens, odd, turn = dice.shuffled(style.get("opens", ())), dice.chance(0.5), place // 2
+    if place == 0:
+        return f"{opens[0]} {core}" if opens and odd else core
+    if style and (place % 2 == 0) == odd:
+        return (
+            f"{core} {afters[turn // 2 % len(afters)]}" if turn % 2 else f"{befores[turn // 2 % len(befores)]} {core}"
+        )
+    return f"{core} {coping[turn % len(coping)]}" if coping and dice.chance(0.75) else core
+
+
+def _afterthoughts(axes: Fields) -> list[str]:
+    said: list[str] = table("talk")["coping"].get(axes.get("coping style"), {}).get("said", [])
+    return said
 
 
 def _fresh(some: list[str], told: list[str], dice: Dice) -> str:
@@ -191,18 +262,53 @@ def _fresh(some: list[str], told: list[str], dice: Dice) -> str:
 
 
 def _counsellor(fields: Fields, dice: Dice) -> str:
+    """The question that belongs to what the client tells next, behind a word on what was told last."""
     bank = table("talk")["counsellor"]
     turns = _TURN.findall(fields["talk"])
-    said = [text for who, text in turns if who == "Counsellor"]
-    last = next((text for who, text in reversed(turns) if who == "Client"), "")
-    other = _spoken_of(fields["talk"])
-    question = _fresh(bank[_phase(fields["phase"])], said, dice)
-    echoes = [one for one in sentences(last) if len(one.split()) in _ECHO and not re.search(r"[“”\"?]", one)]
-    if echoes and dice.chance(0.6):
-        lead = _fresh(bank["heard"], said, dice).replace("{echo}", dice.pick(echoes))
-    else:
-        lead = _fresh(bank["plain"], said, dice)
-    return f"{lead} {question.replace('{o}', other)}"
+    told, said = ([text for who, text in turns if who == role] for role in ("Client", "Counsellor"))
+    heard = followed(fields["actor"], told, asked=said)
+    values = {"o": _spoken_of(fields["talk"])}
+    if heard is None or heard.place >= len(heard.script.asked):
+        lead, question = _fresh(bank["plain"], said, dice), _fresh(bank[_phase(fields["phase"])], said, dice)
+        return fill(f"{lead} {question}", values, dice)
+    unnamed = {"o": "the other one", "t": "the third one"}  # where the window shows no name any more
+    question = heard.script.asked[heard.place][0]
+    return fill(_lead(heard, fields["actor"]) + question, unnamed | heard.values(), dice)
+
+
+def _lead(heard: Followed, actor: str) -> str:
+    """A sentence of the client's said again, a plain word, or nothing; none twice in a talk."""
+    bank, dice = table("talk")["counsellor"], Dice("lead", actor, heard.script.trouble.own["told"])
+    echoing, plain = dice.shuffled(bank["heard"]), dice.shuffled(bank["plain"])
+    drawn = [dice.number() for _ in range(12)]
+    kind, echoes = drawn[heard.place] % 20, _echoes(heard.cores[-1])
+    if kind < 8 and echoes:
+        return f"{echoing[heard.place % len(echoing)]} ".replace("{echo}", echoes[drawn[heard.place] % len(echoes)])
+    return f"{plain[heard.place % len(plain)]} " if kind < 14 else ""
+
+
+def _echoes(core: str) -> list[str]:
+    """Sentences that stand by themselves: no speech, no question, none that leans on another."""
+    return [
+        one
+        for one in sentences(core)
+        if len(one.split()) in _ECHO and not _SPEECH.search(one) and one.split()[0].strip(",") not in _LEANS
+    ]
+
+
+def _closing(fields: Fields, dice: Dice) -> str:
+    """What is felt and why, with a sentence of the client's own that was not said again before."""
+    bank = table("talk")["counsellor"]
+    turns = _TURN.findall(fields["talk"])
+    told, said = ([text for who, text in turns if who == role] for role in ("Client", "Counsellor"))
+    heard = followed(fields["actor"], told, asked=said)
+    values = {"o": _spoken_of(fields["talk"])} | (heard.values() if heard else {})
+    felt = dice.pick(bank["felt"]) if heard is None else heard.script.trouble.own["felt"]
+    cores = heard.cores if heard else told
+    echoes = [one for core in cores for one in _echoes(core) if one not in " ".join(said)]
+    echoes = [one for one in echoes if _MINE.intersection(words(one))] or echoes
+    form = dice.pick(bank["closing"] if echoes else bank["closing_plain"])
+    return fill(form.replace("{felt}", felt), values, dice).replace("{echo}", dice.pick(echoes) if echoes else "")
 
 
 def _phase(sentence: str) -> str:
@@ -222,14 +328,14 @@ def _spoken_of(talk: str) -> str:
 
 
 def _verdict(fields: Fields) -> dict[str, Any]:
-    """Enough from the sixth turn on for most, later for some; what is missing before is riches, at first the causes too."""
+    """Enough at the seventh message for most, sooner or later for some; before it riches are missing, at first more."""
     turns = _TURN.findall(fields["talk"])
     draw = Dice("enough", fields["actor"], turns[0][1] if turns else "").between(0, 1)
-    enough = 6 if draw < 0.6 else 8 if draw < 0.85 else 10
+    enough = 5 if draw < 0.2 else 7 if draw < 0.65 else 9 if draw < 0.9 else 11
     return {
         "scenario_clear": True,
         "emotions_present": True,
-        "causes_present": len(turns) > 4 or enough == 6,
+        "causes_present": len(turns) > 3,
         "dilemma_present": len(turns) + 2 >= enough,
         "rich_enough": len(turns) >= enough,
     }
