@@ -1,6 +1,6 @@
 # One target a task; each sets itself up. Variables become options of the same name: make synth CORPUS=plots.jsonl LIMIT=10
 .DEFAULT_GOAL := help
-.PHONY: help synth plan resume status verify build show trace rejects doctor train predict evaluate test test-quick test-vllm check bench bench-http bench-vllm clean
+.PHONY: help synth plan resume status verify build show export trace rejects doctor train predict evaluate test test-quick test-vllm check bench bench-http bench-vllm clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -14,7 +14,7 @@ SYNTH := OUT ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRE
 RESUME := BASE_URL LIMIT SHARD_SIZE CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT DECONTAMINATE FAULTS DELAY_MS
 
 # What is given on the command line and no target knows is a slip of the pen: LIMT=5 must not mean the whole corpus.
-KNOWN := $(sort $(SYNTH) $(RESUME) CORPUS OUT FROM TOKENS_PER_SECOND ID VIEW ROWS STAGE REASON RETRY DATA TASK BASE INIT LOSS EPOCHS SEEDS SET TEXT FILE CONTEXT BENCHMARK FRESH PYTHON VENV BIN)
+KNOWN := $(sort $(SYNTH) $(RESUME) CORPUS OUT FROM TOKENS_PER_SECOND ID VIEW ROWS STAGE REASON RETRY DATA TASK BASE INIT LOSS EPOCHS SEEDS SET TEXT FILE CONTEXT BENCHMARK FORMAT MODE MIX VAD GUIDE FRESH PROTOCOL LANGUAGE COT GUIDED NO_CACHE TAUGHT AGAINST PYTHON VENV BIN)
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) GOMP_SPINCOUNT MAKEFLAGS SHELL,$(GIVEN))
 ifneq ($(strip $(UNKNOWN)),)
@@ -30,7 +30,7 @@ lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
 # Values travel as environment variables and are quoted by the shell, so a path may hold spaces or quotes.
 options = $(foreach v,$(1),$(if $(filter command line override,$(origin $(v))),$(if $($(v)),--$(call lower,$(v)) "$$$(v)")))
 need = @if [ -z "$${$(1)}" ]; then echo "give $(1)=..., for example: make $@ $(2)" >&2; exit 2; fi
-export CORPUS OUT ID ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT DECONTAMINATE FAULTS DELAY_MS FROM TOKENS_PER_SECOND VIEW ROWS STAGE REASON DATA TASK BASE INIT LOSS EPOCHS SEEDS SET TEXT FILE CONTEXT BENCHMARK
+export CORPUS OUT ID ENGINE MODEL REVISION BASE_URL LABELLER LIMIT SHARD_SIZE STAGES PRESET SEED PROMPTS CONFIG TEXT_COLUMN ID_COLUMN SEPARATOR CONCURRENCY WORKERS MAX_REJECTS MAX_TOKENS MAX_COST PRICE_IN PRICE_OUT DECONTAMINATE FAULTS DELAY_MS FROM TOKENS_PER_SECOND VIEW ROWS STAGE REASON DATA TASK BASE INIT LOSS EPOCHS SEEDS SET TEXT FILE CONTEXT BENCHMARK FORMAT MODE MIX VAD GUIDE PROTOCOL LANGUAGE AGAINST
 
 help:  ## this list
 	@echo "Emotion factory: narratives in, a labelled emotion dataset out. Start with:"
@@ -119,6 +119,11 @@ show: $(VENV)/.base  ## rows to look at: OUT= [VIEW=mcq_eu ROWS=20]
 	$(call need,OUT,OUT=outputs/corpora)
 	@$(BIN)/factory show "$$OUT" $(call options,VIEW ROWS)
 
+export: $(VENV)/.base  ## the sft view for another trainer: DATA=outputs/name FORMAT=trl|llama-factory|axolotl [OUT= TASK=mcq_eu,mcq_ea]
+	$(call need,DATA,DATA=outputs/corpora FORMAT=trl)
+	$(call need,FORMAT,DATA=outputs/corpora FORMAT=trl)
+	@$(BIN)/factory export "$$DATA" $(call options,FORMAT OUT TASK)
+
 trace: $(VENV)/.base  ## how one row came to be: OUT= ID=row
 	$(call need,OUT,OUT=outputs/corpora ID=row)
 	$(call need,ID,OUT=outputs/corpora ID=row)
@@ -132,17 +137,17 @@ doctor: $(VENV)/.base  ## what is installed, reachable and set, each with its cu
 	@bin=$(BIN); [ "$$ENGINE" = vllm ] && [ -x $(VLLM)/bin/factory ] && bin=$(VLLM)/bin; \
 	  $$bin/factory doctor $(call options,OUT ENGINE MODEL REVISION BASE_URL PROMPTS CONFIG)
 
-train: $(VENV)/.train  ## train a classifier: DATA=outputs/name [BASE= VIEW= INIT= LOSS= EPOCHS= SEEDS= OUT= PRESET= SET='name=value ...' FRESH=1]
+train: $(VENV)/.train  ## train a classifier, a small language model (TASK=slm), a VAD regressor (TASK=vad) or an appraisal guide (TASK=guide): DATA=outputs/name [TASK= BASE= VIEW= INIT= LOSS= MODE= MIX= VAD= GUIDE= EPOCHS= SEEDS= OUT= PRESET= SET='name=value ...' FRESH=1]
 	$(call need,DATA,DATA=outputs/corpora)
-	@$(BIN)/factory train "$$DATA" $(call options,TASK BASE VIEW INIT LOSS EPOCHS SEEDS OUT PRESET SET) $(if $(filter 1 yes true,$(FRESH)),--fresh)
+	@$(BIN)/factory train "$$DATA" $(call options,TASK BASE VIEW INIT LOSS MODE MIX VAD GUIDE EPOCHS SEEDS OUT PRESET SET) $(if $(filter 1 yes true,$(FRESH)),--fresh)
 
 predict: $(VENV)/.train  ## labels of texts by a model: MODEL=models/name TEXT='...' [CONTEXT=] or FILE=texts.csv [TEXT_COLUMN=]
 	$(call need,MODEL,MODEL=models/corpora TEXT='You came back!')
 	@$(BIN)/factory predict "$$MODEL" $(call options,TEXT CONTEXT FILE TEXT_COLUMN)
 
-evaluate: $(VENV)/.train  ## a model on public benchmarks: MODEL=models/name DATA=folder [BENCHMARK=goemotions,isear OUT=]
-	$(call need,MODEL,MODEL=models/corpora DATA=data)
-	@$(BIN)/factory evaluate "$$MODEL" $(call options,BENCHMARK DATA OUT)
+evaluate: $(VENV)/.train  ## a model on public benchmarks: MODEL=models/name, or ENGINE= MODEL= [DATA=folder BENCHMARK=goemotions,emobench LIMIT= PROTOCOL= LANGUAGE= COT=1 GUIDED=1 NO_CACHE=1 TAUGHT=1 AGAINST= OUT= FRESH=1]
+	@if [ -z "$$MODEL$$ENGINE" ]; then echo "give MODEL=..., for example: make evaluate MODEL=models/corpora DATA=data" >&2; exit 2; fi
+	@$(with_engine) $$bin/factory evaluate "$${ENGINE:+engine:}$${ENGINE:-$$MODEL}" $(if $(ENGINE),$(call options,MODEL)) $(call options,BENCHMARK DATA OUT REVISION BASE_URL CONFIG CONCURRENCY LIMIT PROTOCOL LANGUAGE AGAINST) $(if $(filter 1 yes true,$(COT)),--cot) $(if $(filter 1 yes true,$(GUIDED)),--guided) $(if $(filter 1 yes true,$(NO_CACHE)),--no-cache) $(if $(filter 1 yes true,$(TAUGHT)),--taught) $(if $(filter 1 yes true,$(FRESH)),--fresh)
 
 test: $(VENV)/.test  ## all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from factory import __version__, cli_train
+from factory import __version__, cli_evaluate, cli_train
 from factory.errors import FactoryError, Interrupted
 
 app = typer.Typer(
@@ -250,6 +250,21 @@ def show(
 
 
 @app.command()
+def export(
+    data: Annotated[Path, typer.Argument(help="a run or a dataset folder", show_default=False)],
+    format_: Annotated[str, typer.Option("--format", help="trl, llama-factory or axolotl", show_default=False)],
+    out: Annotated[Path | None, _option("folder of the files [exports/<data>/<format>]")] = None,
+    task: Annotated[str, _option("emotion_json, mcq_eu, mcq_ea, with commas [all]")] = "",
+) -> None:
+    """The sft view as files that another trainer reads."""
+    from factory import export as exporting
+
+    tasks = [one.strip() for one in task.split(",") if one.strip()]
+    made = exporting.export(data, format_, out or Path("exports") / data.resolve().name / format_, tasks)
+    typer.echo(f"{made.told()} for {format_}: {made.folder}. How to train with them: {made.folder}/README.md")
+
+
+@app.command()
 def trace(
     out: Out, ident: Annotated[str, typer.Argument(metavar="ID", help="id of any row", show_default=False)]
 ) -> None:
@@ -324,6 +339,7 @@ def doctor(
 
 
 cli_train.register(app)
+cli_evaluate.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -1,12 +1,12 @@
-"""The command line of the trainer: train, predict, evaluate. What they need is in the extra `train`."""
+"""The command line of the trainer: train and predict. What they need is in the extra `train`."""
 
 import json
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,13 +15,96 @@ import typer
 
 from factory.errors import WrongRequest
 
-TASKS = ("encoder",)
+TASKS = ("encoder", "slm", "vad", "guide")
 KINDS = {int: "whole number", float: "number", bool: "yes or no (1 or 0)", str: "text"}
 _NEEDED = ("torch", "transformers", "sklearn")
 
 
 def _option(text: str, **more: Any) -> Any:
     return typer.Option(help=text, show_default=False, **more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """What TASK names: options that it knows beside those of all, its recipe, its training, and what validation is scored by."""
+
+    options: tuple[str, ...]
+    settings: type
+    recipe: Callable[..., Any]
+    train: Callable[..., Any]
+    score: Callable[[Any], str]
+    says: Callable[[Any], str]
+    next: str  # a command to try, with {} for the folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Guide:
+    """Settings of TASK=guide."""
+
+    base: str = "minilm"
+
+
+def _kind(task: str) -> _Kind:
+    if task not in TASKS:
+        raise WrongRequest(f"TASK={task} is not known; choose one of {', '.join(TASKS)}")
+    from factory.train.recipe import Recipe, recipe
+
+    if task == "slm":
+        from factory.slm import recipe as slm
+        from factory.slm import train as slm_train
+
+        return _Kind(
+            options=("base", "mode", "mix", "vad", "guide", "loss", "view", "epochs"),
+            settings=slm.SlmRecipe,
+            recipe=slm.recipe,
+            train=slm_train.train,
+            score=lambda made: "macro-F1" if made.mode == "classify" else slm_train.SCORE,
+            says=lambda one: one.says,
+            next="make evaluate MODEL={} BENCHMARK=goemotions DATA=data",
+        )
+    if task == "vad":
+        from factory.train import vad
+
+        return _Kind(
+            options=("base", "init", "loss", "epochs"),
+            settings=Recipe,
+            recipe=lambda preset, **given: vad.recipe(**given),
+            train=vad.train,
+            score=lambda made: vad.SCORE,
+            says=lambda one: one.says,
+            next="make train TASK=slm VAD={} DATA=outputs/corpora BASE=Qwen/Qwen3-0.6B",
+        )
+    if task == "guide":
+        from factory.train import guide
+
+        return _Kind(
+            options=("base",),
+            settings=_Guide,
+            recipe=lambda preset, **given: _Guide(**given),
+            train=lambda data, out, made, seeds, watcher, fresh: [
+                guide.train(data, out, made.base, says=watcher.says, fresh=fresh)
+            ],
+            score=lambda made: "",
+            says=lambda one: one.says,
+            next="make train TASK=slm GUIDE={} DATA=outputs/corpora BASE=Qwen/Qwen3-0.6B SET=appraisal_weight=0.1",
+        )
+    from factory.train import encoder
+
+    return _Kind(
+        options=("base", "view", "init", "loss", "epochs"),
+        settings=Recipe,
+        recipe=recipe,
+        train=encoder.train,
+        score=lambda made: "macro-F1",
+        says=_of_encoder,
+        next="make predict MODEL={} TEXT='I never thought you would come back!'",
+    )
+
+
+def _of_encoder(one: Any) -> str:
+    part = "test" if one.test else "validation"
+    found = f"{one.test.value:.3f} ({one.test.low:.3f} to {one.test.high:.3f})" if one.test else f"{one.validation:.3f}"
+    return f"{one.folder}: macro-F1 {found} on {part}, thresholds from validation"
 
 
 def train(
@@ -31,47 +114,50 @@ def train(
             help="a run, a dataset folder, or a benchmark such as goemotions:path; more for its training part with commas"
         ),
     ],
-    task: Annotated[str, _option("what is trained [encoder]")] = "encoder",
-    base: Annotated[str | None, _option("minilm, a hub id, or a folder [minilm]")] = None,
+    task: Annotated[
+        str, _option("what is trained: encoder, slm (a small language model), vad, or guide (of appraisals) [encoder]")
+    ] = "encoder",
+    base: Annotated[str | None, _option("minilm, a hub id, or a folder [minilm; an slm has none]")] = None,
     view: Annotated[str | None, _option("contextless, contextual, or both with a comma [contextless]")] = None,
     init: Annotated[str | None, _option("a model folder to go on from")] = None,
-    loss: Annotated[str | None, _option("bce, soft, focal or asl [bce]")] = None,
-    epochs: Annotated[int | None, _option("at most so many [5]")] = None,
+    loss: Annotated[str | None, _option("bce, soft, focal or asl [bce]; vad: mse, ccc or both [mse]")] = None,
+    mode: Annotated[str | None, _option("slm: generate the JSON contract, or classify [generate]")] = None,
+    mix: Annotated[str | None, _option("slm: shares of the first part of DATA and of the others, as 0.2,0.8")] = None,
+    vad: Annotated[str | None, _option("slm: folder of a model of TASK=vad")] = None,
+    guide: Annotated[str | None, _option("slm: folder of an appraisal guide")] = None,
+    epochs: Annotated[int | None, _option("at most so many [5; slm: 3; vad: 4]")] = None,
     seeds: Annotated[str, _option("one, or several with commas: a model each [0]")] = "0",
     out: Annotated[Path | None, _option("folder of the model [models/<data>]")] = None,
-    preset: Annotated[str, _option("default, or paper: Emo Pillars' recipe")] = "default",
+    preset: Annotated[str, _option("default; paper: Emo Pillars' recipe; slm: emoloom, korab or ec2er")] = "default",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="any other training setting: name=value (docs/TRAINING.md)", show_default=False),
     ] = None,
     fresh: Annotated[bool, _option("throw away what is in OUT and start anew")] = False,
 ) -> None:
-    """Fine-tune a classifier on a dataset; the same command resumes."""
-    _need()
-    if task not in TASKS:
-        raise WrongRequest(f"TASK={task} is not known; choose one of {', '.join(TASKS)}")
-    from factory.train import encoder
-    from factory.train.recipe import recipe
-
-    given = {"base": base, "view": view, "init": init, "loss": loss, "epochs": epochs}
+    """Fine-tune a classifier, a small language model or a VAD regressor on a dataset; the same command resumes."""
+    _need(task)
+    kind = _kind(task)
+    given = {"base": base, "view": view, "init": init, "loss": loss, "epochs": epochs, "mode": mode, "mix": mix}
+    given |= {"vad": vad, "guide": guide}
     told = {k: v for k, v in given.items() if v is not None}
-    made = recipe(preset, **_settings(set_ or [], told), **told)
-    if made.init and base:
+    if idle := [name for name in told if name not in kind.options]:
+        raise WrongRequest(f"{idle[0].upper()} is not of TASK={task}; leave it out")
+    if preset != "default" and task in ("vad", "guide"):
+        raise WrongRequest(f"PRESET={preset} is not of TASK={task}; leave it out")
+    if init and base:
         raise WrongRequest("INIT goes on from a model, which has its base already; leave out BASE")
+    made = kind.recipe(preset, **_settings(set_ or [], told, kind.settings), **told)
     folder = out or Path("models") / _name(data)
     start = time.monotonic()
     with _stoppable() as stops:
-        finished = encoder.train(data, folder, made, _seeds(seeds), _watcher(stops), fresh=fresh)
+        finished = kind.train(data, folder, made, _seeds(seeds), _watcher(stops, kind.score(made)), fresh=fresh)
     if not finished:
         return  # this process only helped another one
     for one in finished:
-        part = "test" if one.test else "validation"
-        found = (
-            f"{one.test.value:.3f} ({one.test.low:.3f} to {one.test.high:.3f})" if one.test else f"{one.validation:.3f}"
-        )
-        typer.echo(f"{one.folder}: macro-F1 {found} on {part}, thresholds from validation")
+        typer.echo(kind.says(one))
     typer.echo(f"done in {time.monotonic() - start:.0f} s. Look at {finished[0].folder}/README.md, or try:")
-    typer.echo(f"  make predict MODEL={finished[0].folder} TEXT='I never thought you would come back!'")
+    typer.echo(f"  {kind.next.format(finished[0].folder)}")
 
 
 def predict(
@@ -83,36 +169,19 @@ def predict(
     file: Annotated[Path | None, _option("texts: .txt (lines), .jsonl, .csv, .tsv, .parquet")] = None,
     text_column: Annotated[str, _option("column of the texts [guessed]")] = "",
 ) -> None:
-    """Labels of texts with their probabilities, one line of JSON each."""
+    """Labels of texts with their probabilities, or their VAD by a model of that; one line of JSON each."""
     _need()
-    from factory.predict import Classifier, texts_of
+    from factory.predict import answers, texts_of
 
     if bool(text) == bool(file):
         raise WrongRequest("give TEXT='...' or FILE=path")
     rows = list(texts_of(file, text_column)) if file else [(one, context) for one in text or ()]
-    classifier = Classifier.of(model)
-    found = classifier.probabilities([one for one, _ in rows], [told for _, told in rows]) if rows else None
-    if found is not None:
-        for (told, _), labels in zip(rows, classifier.labels(found), strict=True):
-            typer.echo(json.dumps({"text": told, "labels": dict(labels)}, ensure_ascii=False))
+    for said in answers(model, rows):
+        typer.echo(json.dumps(said, ensure_ascii=False))
 
 
-def evaluate(
-    model: Annotated[Path, typer.Argument(help="folder of a model", show_default=False)],
-    benchmark: Annotated[str, _option("one, several with commas, or all [all]")] = "all",
-    data: Annotated[Path, _option("folder with a folder for each benchmark, or the path of one")] = Path("data"),
-    out: Annotated[Path | None, _option("folder for results.json and results.md [the model's]")] = None,
-) -> None:
-    """Measure a model on benchmarks as published; nothing is trained, tuned or downloaded."""
-    _need()
-    from factory import evaluate as evaluation
-
-    told = evaluation.evaluate(model, benchmark, data, out or model, lambda line: typer.echo(line, err=True))
-    typer.echo(told)
-
-
-def _need() -> None:
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+def _need(task: str = "") -> None:
+    missing = [name for name in (*_NEEDED, *(["peft"] if task == "slm" else [])) if find_spec(name) is None]
     if missing:
         raise WrongRequest(
             f"{', '.join(missing)} is not installed; make train sets it up, or: pip install 'emotion-factory[train]'"
@@ -135,11 +204,9 @@ def _seeds(told: str) -> tuple[int, ...]:
     return seeds
 
 
-def _settings(told: list[str], given: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(told: list[str], given: Mapping[str, Any], settings: Any) -> dict[str, Any]:
     """name=value by the type of the recipe's own default; what is `given` by an option of its own is not given twice."""
-    from factory.train.recipe import Recipe
-
-    known = {field.name: field.default for field in fields(Recipe)}
+    known = {field.name: field.default for field in fields(settings)}
     made: dict[str, Any] = {}
     for one in (part for text in told for part in text.split()):
         name, equals, value = one.partition("=")
@@ -183,10 +250,10 @@ def _stoppable() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
-def _watcher(stops: Any) -> Any:
+def _watcher(stops: Any, score: str) -> Any:
     """A line in place on a terminal, one every ten seconds in a log."""
     from factory import progress
-    from factory.train import encoder
+    from factory.train.course import Watcher
 
     console = progress.stderr()
     last = [0.0]
@@ -198,28 +265,28 @@ def _watcher(stops: Any) -> Any:
         last[0] = now
         if console.is_terminal:
             end = "\r" if one.score is None else "\n"
-            console.print(_line(one), end=end, highlight=False, markup=False, overflow="crop", no_wrap=True)
+            console.print(_line(one, score), end=end, highlight=False, markup=False, overflow="crop", no_wrap=True)
         else:
-            console.print(_line(one), highlight=False, markup=False, soft_wrap=True)
+            console.print(_line(one, score), highlight=False, markup=False, soft_wrap=True)
 
-    return encoder.Watcher(
+    return Watcher(
         says=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
         reports=report,
         stops=stops,
     )
 
 
-def _line(one: Any) -> str:
+def _line(one: Any, score: str = "macro-F1") -> str:
     """How far a training is; the time left is that of all epochs, and it may stop sooner."""
     from factory import progress
 
-    score = f", validation macro-F1 {one.score:.4f}" if one.score is not None else ""
+    found = f", validation {score} {one.score:.4f}" if one.score is not None else ""
     return (
-        f"epoch {one.epoch}/{one.epochs}, update {one.update:,}/{one.updates:,}, loss {one.loss:.4f}{score}, "
+        f"epoch {one.epoch}/{one.epochs}, update {one.update:,}/{one.updates:,}, loss {one.loss:.4f}{found}, "
         f"{one.rows_per_second:,.0f} rows/s, at most {progress.clock(one.seconds_left)} left"
     )
 
 
 def register(app: typer.Typer) -> None:
-    for command in (train, predict, evaluate):
+    for command in (train, predict):
         app.command()(command)

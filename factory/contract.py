@@ -1,7 +1,8 @@
 """The one JSON contract of data, training and inference (DESIGN section 7): one line, labels, VAD, one short sentence."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from json import JSONDecoder
+from typing import Annotated, Literal, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +16,10 @@ SYSTEM = (
     "You read one utterance and answer with one line of JSON: labels (one or more of the 28 GoEmotions labels, the "
     "strongest first), vad (valence v, arousal a and dominance d from 0.00 to 1.00) and rationale (one short sentence)."
 )
+
+
+_TAIL = 20_000  # characters of a reply that are searched: a contract has under a thousand
+_JSON = JSONDecoder()
 
 
 class Vad(BaseModel):
@@ -39,3 +44,44 @@ def line(labels: Sequence[str], v: float, a: float, d: float, rationale: str) ->
     named = '", "'.join(said.labels)
     why = orjson.dumps(said.rationale).decode()
     return f'{{"labels": ["{named}"], "vad": {{"v": {v:.2f}, "a": {a:.2f}, "d": {d:.2f}}}, "rationale": {why}}}'
+
+
+class Said(NamedTuple):
+    """What a model answered, and how it was found: `strict` (the whole line), `tail` (the last object in the text), `none`."""
+
+    contract: Contract | None
+    how: Literal["strict", "tail", "none"]
+
+
+def parsed(text: str) -> Said:
+    """Reads an answer without mending it: first as the one line that it should be, then the last JSON object in it.
+
+    White space around the line is no fault. Where the last object is something else, an earlier one is not taken instead.
+    """
+    whole = text.strip()
+    if "\n" not in whole and "\r" not in whole and (found := _contract(whole)):
+        return Said(found, "strict")
+    if found := _contract(_last_object(text[-_TAIL:])):
+        return Said(found, "tail")
+    return Said(None, "none")
+
+
+def _contract(text: str) -> Contract | None:
+    try:
+        return Contract.model_validate_json(text, strict=True)
+    except ValueError:  # pydantic's own is one; half a character cannot even be read
+        return None
+
+
+def _last_object(text: str) -> str:
+    """The last JSON object that stands inside no other; '' where there is none."""
+    start, last = text.find("{"), ""
+    while start >= 0:
+        try:
+            end = _JSON.raw_decode(text, start)[1]
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            last = text[start:end]
+        start = text.find("{", end)
+    return last

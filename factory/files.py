@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,6 +33,20 @@ def write_atomic(path: Path, data: bytes) -> None:
         flush_bytes(beside(path), data)
         os.replace(beside(path), path)
         sync(path.parent)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """As `write_atomic`, for what is too large to be held at once; an error among the pieces leaves nothing behind."""
+    try:
+        with writing(path):
+            with beside(path).open("wb") as file:
+                file.writelines(pieces)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside(path), path)
+            sync(path.parent)
+    finally:
+        beside(path).unlink(missing_ok=True)
 
 
 def flush_bytes(path: Path, data: bytes) -> None:

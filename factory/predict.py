@@ -5,12 +5,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from factory import vad
 from factory.errors import WrongRequest
+from factory.finished import loaded
 from factory.train.thresholds import Thresholds
 
 Floats = NDArray[np.floating[Any]]
@@ -37,9 +39,9 @@ class Classifier:
         A folder of somebody else's making, without thresholds.json, is read with 0.5 for all, or the most probable class
         where its config says that there is one.
         """
-        if not (folder / "config.json").is_file():
-            raise WrongRequest(f"{folder} holds no model (no config.json); give a folder that make train wrote")
-        model, tokenizer, classes, one_label = _loaded(folder)
+        model, tokenizer, classes, kind = loaded(folder)
+        if kind == "regression":
+            raise WrongRequest(f"{folder} gives values ({', '.join(classes)}) and no labels; give a classifier")
         told = _told(folder / "thresholds.json")
         if told and set(told["per_class"]) != set(classes):
             raise WrongRequest(
@@ -49,7 +51,7 @@ class Classifier:
             classes=classes,
             shared=float(told.get("global", 0.5)),
             per_class=tuple(float(told["per_class"][one]) for one in classes) if told else (),
-            use=told.get("use", "argmax" if one_label else "half"),
+            use=told.get("use", "argmax" if kind == "single_label_classification" else "half"),
             temperature=float(told.get("temperature", 1.0)),
             tuned_on=told.get("tuned_on", ""),
         )
@@ -84,44 +86,6 @@ class Classifier:
         return found
 
 
-class _Loaded(NamedTuple):
-    model: Any
-    tokenizer: Any
-    classes: tuple[str, ...]
-    one_label: bool  # each row has exactly one, says its config
-
-
-def _loaded(folder: Path) -> _Loaded:
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-
-    from factory.train.model import first_line, quiet
-
-    try:
-        with quiet():
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            model, told = AutoModelForSequenceClassification.from_pretrained(
-                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-            )
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as err:
-        raise WrongRequest(
-            f"{folder} cannot be loaded as a classifier ({first_line(err)}); give a folder that make train wrote"
-        ) from err
-    named = {int(place): label for place, label in (config.id2label or {}).items()}
-    whole = sorted(named) == list(range(len(named))) and len(set(named.values())) == len(named)
-    if not whole or told["missing_keys"] or told["mismatched_keys"]:
-        missing = ", ".join(sorted(map(str, told["missing_keys"]))[:3]) or "its labels"
-        raise WrongRequest(f"{folder} is no whole classifier (it lacks {missing}); give a folder that make train wrote")
-    return _Loaded(
-        model.to("cuda" if torch.cuda.is_available() else "cpu").eval(),
-        tokenizer,
-        tuple(named[n] for n in range(len(named))),
-        config.problem_type == "single_label_classification",
-    )
-
-
 def _told(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
@@ -135,6 +99,22 @@ def _told(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise WrongRequest(f"{path} is not as make train writes it ({err}); train the model again") from err
     return dict(told)
+
+
+def answers(folder: Path, rows: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """What a model folder says of each (text, context): `labels` with their probabilities or, of a VAD regressor, `vad` with v,
+    a and d from 0 to 1; what cannot be read is said before the first."""
+    texts = [text for text, _ in rows]
+    if vad.is_one(folder):
+        found = vad.Regressor.of(folder).vad(texts)
+        for text, values in zip(texts, found.round(4).tolist(), strict=True):
+            yield {"text": text, "vad": dict(zip("vad", values, strict=True))}
+        return
+    classifier = Classifier.of(folder)
+    if rows:
+        said = classifier.probabilities(texts, [before for _, before in rows])
+        for text, labels in zip(texts, classifier.labels(said), strict=True):
+            yield {"text": text, "labels": dict(labels)}
 
 
 # Files of texts -------------------------------------------------------------------------------------------------------------

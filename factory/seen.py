@@ -42,6 +42,8 @@ def seen_by(folder: Path, after: tuple[Path, ...] = ()) -> Seen:
     """What a model folder has seen, and the models that it goes on from (`after` are those that led here)."""
     try:
         record = json.loads((folder / "training.json").read_bytes())
+        if "mode" in record["recipe"]:
+            return _of_writer(str(record["data"]))
         recipe, spec, wanted = dict(record["recipe"]), str(record["data"]), str(record["fingerprint"])
         init, base = str(recipe["init"]), Path(recipe["base"])
         how = str(recipe["view"]), bool(recipe["context"]), int(recipe["fold"])
@@ -56,6 +58,17 @@ def seen_by(folder: Path, after: tuple[Path, ...] = ()) -> Seen:
     several += [seen_by(one, path) for one in before if one.resolve() not in path]
     unknown = "; ".join(dict.fromkeys(one.unknown for one in several if one.unknown))
     return Seen(frozenset[str]().union(*(one.keys for one in several)), unknown)
+
+
+def _of_writer(told: str) -> Seen:
+    """Of a language model: the texts that stand in its data now, each without what stood before it."""
+    from factory.train import data
+
+    try:
+        several = [data.load(spec.strip(), context=False) for spec in told.split(",") if spec.strip()]
+    except WrongRequest:
+        return Seen(unknown=f"its data ({told}) cannot be read any more")
+    return Seen(frozenset(key for one in several for key in (*one.train.keys(), *one.validation.keys())))
 
 
 def _read_again(spec: str, view: str, context: bool, fold: int, wanted: str) -> Seen:

@@ -61,6 +61,7 @@ ALLOWED = {
     "engines.*": "engines errors requests",
     "engines.vllm": "engines.guard engines.local errors requests",
     "engines.transformers": "engines.local errors requests",
+    "engines.likelihood": "engines.transformers errors requests",
     "engines.open": "engines engines.* errors settings",
     "engines.flow": "engines engines.pace errors requests",
     "engines.pace": "",
@@ -112,17 +113,60 @@ ALLOWED = {
     "train.model": "errors",
     "train.leaks": "errors text train.records",
     "train.data": "benchmarks errors taxonomy train.leaks train.records",
-    "train.loop": "errors files train.batches train.losses train.model train.recipe train.team",
-    "train.curves": "train.loop",
-    "train.head": "errors taxonomy train.imbalance train.loop train.model train.recipe",
+    "train.work": "train.batches",
+    "train.pace": "train.work",
+    "train.checkpoint": "errors files",
+    "train.loop": (
+        "errors train.batches train.checkpoint train.losses train.model train.pace train.recipe train.team train.work"
+    ),
+    "train.curves": "train.work",
+    "train.course": "files train.curves train.keep train.team train.work",
+    "train.head": "errors taxonomy train.imbalance train.loop train.model train.pace train.recipe train.work",
     "train.model_card": "train.thresholds",
+    "train.keep": "errors files",
+    "train.vad": "factory benchmarks.* errors files vad train.*",
+    "train.vad_figures": "benchmarks.metrics vad",
+    "train.vad_words": "benchmarks.metrics text train.records vad",
+    "train.vad_card": "train.model_card",
+    "train.guide": "factory benchmarks benchmarks.* errors files train.batches train.keep train.model",
     "train.encoder": "factory benchmarks.metrics errors files train.*",
-    "predict": "errors train.loop train.model train.thresholds",
-    "cli_train": "errors evaluate predict progress train.encoder train.recipe",
-    "cli": "factory cli_train cost doctor errors forecast frozen progress run settings show steps store",
+    "finished": "errors train.model",
+    "vad": "errors finished text train.loop train.model",
+    "predict": "errors finished train.loop train.model train.thresholds vad",
+    "slm": "",
+    "slm.rows": "benchmarks contract errors requests taxonomy text train.data train.leaks train.records",
+    "slm.tokens": "engines.local errors requests slm.rows",
+    "slm.recipe": "errors taxonomy",
+    "slm.parts": "train.losses",
+    "slm.mixture": "train.batches",
+    "slm.base": "engines.local errors files requests slm.recipe slm.rows slm.tokens train.model",
+    "slm.card": "",
+    "slm.learner": (
+        "slm.mixture slm.parts slm.recipe slm.rows slm.tokens taxonomy train.batches train.team train.work"
+    ),
+    "slm.classify": "factory benchmarks.metrics slm.base slm.card slm.recipe train.*",
+    "slm.train": "factory errors slm.* taxonomy train.* vad",
+    "export": "errors files slm.rows train.records",
+    "answers": "engines engines.likelihood engines.local engines.transformers errors files journal records requests slm.base",
+    "evaluate_slm": "factory answers benchmarks benchmarks.* contract errors files requests seen taxonomy",
+    "emobench": "factory answers emobench.* errors files",
+    "emobench.items": "benchmarks.tables errors files",
+    "emobench.words": "emobench.items errors",
+    "emobench.prompts": "emobench.items emobench.words requests",
+    "emobench.parse": "",
+    "emobench.ask": "emobench.items emobench.words errors",
+    "emobench.protocols": (
+        "answers emobench.ask emobench.items emobench.parse emobench.prompts emobench.words requests"
+    ),
+    "emobench.baselines": "emobench.items",
+    "emobench.score": "benchmarks.metrics emobench.ask emobench.baselines emobench.items emobench.parse errors",
+    "emobench.report": "emobench.ask emobench.baselines emobench.score emobench.words errors text",
+    "cli_evaluate": "answers emobench emobench.report engines.open errors evaluate evaluate_slm seen settings",
+    "cli_train": "errors predict progress slm.recipe slm.train train.course train.encoder train.guide train.recipe train.vad",
+    "cli": "factory cli_evaluate cli_train cost doctor errors export forecast frozen progress run settings show steps store",
 }
 # The trainer may: the command line imports it when it is asked to train.
-TRAINER = "factory.train."
+TRAINER = ("factory.train.", *(f"factory.slm.{name}" for name in ("base", "parts", "learner", "classify", "train")))
 HEAVY = {"torch", "vllm", "transformers", "ray", "datasets"}
 SLOW = HEAVY | {"pandas", "pyarrow", "numpy"}
 

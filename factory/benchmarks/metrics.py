@@ -208,7 +208,7 @@ def _weights(drawn: NDArray[np.int64], rows: int) -> Floats:
     return np.bincount(flat.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
 
 
-def wilson(hits: int, rows: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(hits: float, rows: float, z: float = 1.959964) -> tuple[float, float]:
     """95% interval of a share (Wilson 1927): unlike the bootstrap's it has a width where all rows are hits, or none."""
     if rows == 0:
         return 0.0, 1.0

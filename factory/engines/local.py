@@ -21,6 +21,7 @@ _PIECE, _STEP = 2**16, 2**22  # of a larger one so many bytes at every such step
 _TELLING = ("*.json", "*.jinja", "*.model", "*.safetensors", "vocab.txt", "merges.txt")  # files that make a model
 _LIGHT = [name for name in _TELLING if name != "*.safetensors"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_ANSWER = "qzanswer"  # stands for an answer where a template is looked at
 _TAG = re.compile(r"[<\[{|].*[>\]}|]", re.S)
 
 
@@ -79,12 +80,12 @@ class Model:
         return (f"{self.name} ({self.engine}, commit {self.commit[:12]}) is there",)
 
 
-def fingerprint(folder: Path) -> str:
-    """Twelve hex digits over the files that make a model: name, size, content (of large ones a piece every few megabytes,
-    for weights that were trained on differ all over)."""
+def fingerprint(folder: Path, telling: Sequence[str] = _TELLING) -> str:
+    """Twelve hex digits over the files that make a model (`telling` are their patterns): name, size, content (of large
+    ones a piece every few megabytes, for weights that were trained on differ all over)."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if not path.is_file() or not any(fnmatch(path.name, telling) for telling in _TELLING):
+        if not path.is_file() or not any(fnmatch(path.name, one) for one in telling):
             continue
         size = path.stat().st_size
         digest.update(f"{path.name}\0{size}\0".encode("utf-8", "surrogateescape"))
@@ -165,6 +166,7 @@ class Chat:
 
     tokenizer: Any
     _expected: dict[tuple[str, ...], int] = field(default_factory=dict)
+    _frames: dict[tuple[str, ...], tuple[str, str]] = field(default_factory=dict)
 
     @staticmethod
     def of(model: Model) -> "Chat":
@@ -182,16 +184,29 @@ class Chat:
         roles = tuple(message.role for message in messages)
         if roles not in self._expected:
             plain = self._encoded(self.text([Message(message.role, "x") for message in messages]))
-            self._expected[roles] = self._structural(plain)
+            self._expected[roles] = self.structural(plain)
         found = self._encoded(self.text(messages))
-        if self._structural(found) != self._expected[roles]:
+        if self.structural(found) != self._expected[roles]:
             raise Refused("prompt_structure", "a text holds tokens of the chat template, so it is not sent")
         return found
 
     def text(self, messages: Sequence[Message]) -> str:
         """The chat as the model's own template writes it, thinking switched off where it can be."""
-        turns = [{"role": message.role, "content": self._broken(message.content)} for message in messages]
-        return self._rendered(_folded(turns) if self._folds else turns)
+        return self._rendered(self._turns(messages))
+
+    def answered(self, messages: Sequence[Message]) -> tuple[str, str]:
+        """A chat with its answer as two texts: what `text` says of its question, and what is to be said then, up to the
+        token that ends an answer.
+
+        WrongRequest where the template shows no answer as it is given, or nothing ends one.
+        """
+        *asked, answer = messages
+        before, behind = self._around(tuple(message.role for message in asked))
+        return self.text(asked), f"{before}{self._broken(answer.content)}{behind}"
+
+    def structural(self, tokens: Sequence[int]) -> int:
+        """How many of the tokens are no text."""
+        return sum(map(self._structure.__contains__, tokens))
 
     def word(self, text: str) -> int:
         """The one token that is this word at the beginning of an answer; WrongRequest where there is none."""
@@ -203,13 +218,49 @@ class Chat:
             )
         return found[0]
 
+    def _around(self, roles: tuple[str, ...]) -> tuple[str, str]:
+        """What the template writes before and behind an answer; before it only what `text` leaves for the model to say."""
+        if roles not in self._frames:
+            turns = [Message(role, "qzasked") for role in roles]  # type: ignore[arg-type]  # roles of messages
+            asked = self.text(turns)
+            whole = self._rendered(self._turns([*turns, Message("assistant", _ANSWER)]), asks=False)
+            head, shown, behind = whole.rpartition(_ANSWER)
+            if not shown:
+                raise WrongRequest(
+                    f"the chat template of {self._name} leaves out or changes an answer, so none can be learnt; choose another "
+                    "model"
+                )
+            before = (
+                head.removeprefix(asked) if head.startswith(asked) else ""
+            )  # else it asks in another way than it shows
+            self._frames[roles] = before, self._ending(behind)
+        return self._frames[roles]
+
+    def _ending(self, behind: str) -> str:
+        """What follows an answer, up to its first token that is no text: there a model stops, and learns to."""
+        if self._pattern and (found := self._pattern.search(behind)):
+            return behind[: found.end()]
+        if not self.tokenizer.eos_token:
+            raise WrongRequest(
+                f"neither the chat template of {self._name} nor its tokenizer says what ends an answer; choose another model"
+            )
+        return str(self.tokenizer.eos_token)
+
+    @property
+    def _name(self) -> str:
+        return str(self.tokenizer.name_or_path) or "this model"
+
     def _encoded(self, text: str) -> list[int]:
         found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
-    def _rendered(self, turns: list[dict[str, str]]) -> str:
+    def _turns(self, messages: Sequence[Message]) -> list[dict[str, str]]:
+        turns = [{"role": message.role, "content": self._broken(message.content)} for message in messages]
+        return _folded(turns) if self._folds else turns
+
+    def _rendered(self, turns: list[dict[str, str]], asks: bool = True) -> str:
         return str(
-            self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+            self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=asks, enable_thinking=False)
         )
 
     @cached_property
@@ -228,9 +279,6 @@ class Chat:
         """Tokens that are no text: the special ones, and those that look like tags."""
         added = self.tokenizer.added_tokens_decoder.items()
         return {number: str(token) for number, token in added if token.special or _TAG.fullmatch(str(token))}
-
-    def _structural(self, tokens: Sequence[int]) -> int:
-        return sum(map(self._structure.__contains__, tokens))
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, cast
 
 from factory.engines import local
 from factory.errors import EngineFault, FactoryError, Stopped, Transient
@@ -35,7 +35,7 @@ class Transformers:
 
     def __post_init__(self) -> None:
         self._model = local.Model("transformers", self.model, self.revision)
-        self._loaded: _Loaded | None = None
+        self._loaded: Loaded | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._waiting: deque[_Row] = deque()
         self._working: list[_Row] = []
@@ -112,37 +112,42 @@ class Transformers:
         except FactoryError:
             raise
         except Exception as err:
-            raise _translated(err) from err
+            raise translated(err) from err
 
-    def _load(self) -> "_Loaded":
-        import torch
-        from transformers import AutoModelForCausalLM
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()  # the run has a display of its own
+    def _load(self) -> "Loaded":
         self._model.check()
         self.say(f"loading {self._model.name} into transformers")
         began = time.monotonic()
-        where: dict[str, Any] = {"device_map": "auto"} if torch.cuda.device_count() > 1 else {}
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                self._model.place,
-                revision=self._model.pinned,
-                dtype=self.dtype,
-                use_safetensors=True,
-                trust_remote_code=False,
-                **where,
-            ).eval()
-            if torch.cuda.device_count() == 1:
-                model = model.to("cuda")
-            chat = local.Chat.of(self._model)
-        except Exception as err:
-            raise Stopped(
-                f"transformers could not load {self._model.name}: {local.short(err)}; where memory is short, take a smaller "
-                "model, or dtype = 'bfloat16' in a file given as CONFIG=file"
-            ) from err
+        model, chat = loaded(self._model, self.dtype)
         self.say(f"loaded on {model.device.type} in {time.monotonic() - began:.0f} s")
-        return _Loaded(model, chat)
+        return Loaded(model, chat)
+
+
+def loaded(model: local.Model, dtype: str = "auto") -> tuple[Any, local.Chat]:
+    """The weights, on the accelerator where there is one, and the chat; Stopped where they cannot be loaded."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the run has a display of its own
+    where: dict[str, Any] = {"device_map": "auto"} if torch.cuda.device_count() > 1 else {}
+    try:
+        made = AutoModelForCausalLM.from_pretrained(
+            model.place,
+            revision=model.pinned,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            **where,
+        ).eval()
+        if torch.cuda.device_count() == 1:
+            made = made.to("cuda")
+        return made, local.Chat.of(model)
+    except Exception as err:
+        raise Stopped(
+            f"transformers could not load {model.name}: {local.short(err)}; where memory is short, take a smaller "
+            "model, or dtype = 'bfloat16' in a file given as CONFIG=file"
+        ) from err
 
 
 @dataclass(eq=False)
@@ -165,26 +170,45 @@ class _Prompt:
 
 
 @dataclass
-class _Loaded:
-    """A model, its tokenizer, and the grammars compiled so far. One thread uses it."""
+class Loaded:
+    """A model, its tokenizer, and the grammars compiled so far. One thread uses it.
+
+    Without `cache` every token is written from the whole text before it: slow, and only for comparison.
+    """
 
     model: Any
     chat: local.Chat
+    cache: bool = True
     _grammars: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        import llguidance.hf
-
         config = self.model.config.get_text_config()
         self._size = int(config.vocab_size)
         self._most = int(config.max_position_embeddings)
-        self._guide = llguidance.hf.from_tokenizer(
-            self.chat.tokenizer, n_vocab=max(self._size, len(self.chat.tokenizer))
-        )
         ends = self.model.generation_config.eos_token_id
         named = ends if isinstance(ends, list) else [ends]
         self._ends = frozenset(end for end in (*named, self.chat.tokenizer.eos_token_id) if end is not None)
         self._words: dict[str, int] = {}
+
+    @cached_property
+    def _guide(self) -> Any:
+        import llguidance.hf
+
+        return llguidance.hf.from_tokenizer(self.chat.tokenizer, n_vocab=max(self._size, len(self.chat.tokenizer)))
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        return self._ends
+
+    def replies(self, requests: Sequence[Request]) -> list[Reply | Exception]:
+        """For a caller with no loop: one batch of requests, each with its reply or what went wrong; Stopped, Transient."""
+        try:
+            return self.answered([_Row(request, cast("asyncio.Future[Reply]", None)) for request in requests])
+        except FactoryError:
+            raise
+        except Exception as err:
+            raise translated(err) from err
 
     def answered(self, rows: Sequence[_Row]) -> list[Reply | Exception]:
         """A reply or what went wrong for each row; all that are to be read in one pass, all others in one batch."""
@@ -252,6 +276,7 @@ class _Loaded:
             max_new_tokens=max(prompt.limit for prompt in prompts),
             pad_token_id=min(self._ends),
             eos_token_id=sorted(self._ends),
+            use_cache=self.cache,
         )
         with torch.inference_mode():
             self.model.generate(
@@ -281,10 +306,10 @@ class _Loaded:
 
     def _matcher(self, schema: str) -> Any:
         """A matcher at the beginning of the schema's grammar; None without a schema."""
-        from llguidance import LLMatcher
-
         if not schema:
             return None
+        from llguidance import LLMatcher
+
         if schema not in self._grammars:
             first = LLMatcher(self._guide, local.grammar(schema))
             if fault := first.get_error():
@@ -374,7 +399,8 @@ def _ended(writers: Sequence[_Writer], ids: Any, scores: Any, **more: Any) -> An
     return torch.tensor([writer.done for writer in writers], device=ids.device)
 
 
-def _translated(err: Exception) -> EngineFault | Stopped:
+def translated(err: Exception) -> EngineFault | Stopped:
+    """What torch or transformers raised, as one of ours."""
     import torch
 
     if isinstance(err, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(err):

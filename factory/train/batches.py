@@ -11,10 +11,14 @@ POOL = 50  # batches that are sorted by length together: more would make epochs 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The rows of one update, cut into passes that hold at most a token budget each; `rows` counts those of all processes."""
+    """The rows of one update, cut into passes that hold at most a token budget each; `every` are those of all processes."""
 
     passes: tuple[tuple[int, ...], ...]
-    rows: int
+    every: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        return len(self.every)
 
 
 def epoch(
@@ -24,10 +28,20 @@ def epoch(
 
     `part` (which, of how many processes): every one has the same updates and its own share of the rows of each.
     """
-    mine, processes = part
     draw = np.random.default_rng((seed, number))
-    order = draw.permutation(len(lengths))
-    sizes = np.asarray(lengths)
+    yield from bucketed(draw.permutation(len(lengths)), np.asarray(lengths), batch, token_budget, draw, part)
+
+
+def bucketed(
+    order: NDArray[np.intp],
+    sizes: NDArray[np.intp],
+    batch: int,
+    token_budget: int,
+    draw: np.random.Generator,
+    part: tuple[int, int] = (0, 1),
+) -> Iterator[Update]:
+    """The rows of `order`, `batch` an update, each update of rows of like length, updates in an order that is drawn."""
+    mine, processes = part
     chunks: list[np.ndarray] = []
     for start in range(0, len(order), batch * POOL):
         pool = order[start : start + batch * POOL]
@@ -35,7 +49,7 @@ def epoch(
         chunks += [pool[at : at + batch] for at in range(0, len(pool), batch)]
     for place in draw.permutation(len(chunks)):
         rows = chunks[place].tolist()
-        yield Update(tuple(passes(rows[mine::processes], sizes, token_budget)), len(rows))
+        yield Update(tuple(passes(rows[mine::processes], sizes, token_budget)), tuple(rows))
 
 
 def passes(

@@ -15,9 +15,11 @@ from torch.nn.functional import linear
 from factory.errors import Interrupted
 from factory.taxonomy import LABELS, NEUTRAL
 from factory.train import imbalance
-from factory.train.loop import Pace, Progress, Report, Task, Tokens, logits
+from factory.train.loop import Task, Tokens, logits
 from factory.train.model import last_layer
+from factory.train.pace import Pace
 from factory.train.recipe import Recipe
+from factory.train.work import Progress, Report
 
 Floats = NDArray[np.floating[Any]]
 AT_ONCE = 256

@@ -1,31 +1,33 @@
-"""The training loop: one for every recipe, from top to bottom.
+"""The training loop: one for everything that is trained here, from top to bottom.
 
 It is made to be stopped: batches follow from (seed, epoch), dropout from (seed, update), so a checkpoint holds weights,
 moments and a few numbers, as safetensors and JSON, and training that is resumed gives what training in one go gives.
+What is learnt is a `Work`: an encoder's rows with their targets here (`fit`), a language model's in `factory.slm`.
 """
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from factory.errors import Interrupted, Stopped
-from factory.files import beside, sync, write_atomic, writing
-from factory.train.batches import epoch, passes
+from factory.train import checkpoint
+from factory.train.batches import Update, epoch, passes
 from factory.train.losses import Loss
 from factory.train.model import last_layer, layers, padded
+from factory.train.pace import Pace as Pace
 from factory.train.recipe import Recipe
 from factory.train.team import Team
+from factory.train.work import How, Work
+from factory.train.work import Progress as Progress
+from factory.train.work import Report as Report
 
 Floats = NDArray[np.floating[Any]]
 Tokens = Sequence[Mapping[str, Sequence[int]]]
@@ -33,8 +35,7 @@ CHECKPOINT_SECONDS = 300.0
 AVERAGED_EVERY = 5  # updates between two looks of the average at the weights, in long trainings
 SHORT = 500  # updates of a training in which it looks at each
 CLIP = 1.0
-FORWARD = 1 / 3  # what a row costs that is only read, beside one that is learnt from
-NOTE, BEST = "checkpoint.json", "best.safetensors"
+BEST = "best.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,46 +50,91 @@ class Task:
     score: Callable[[Floats], float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a watcher is told after an update, or at the end of an epoch, when there is a score of the validation part."""
+def learn(
+    model: Any,
+    work: Work,
+    how: How,
+    folder: Path,
+    team: Team,
+    watch: Callable[[Report], None] = lambda report: None,
+    stop: Callable[[], bool] = lambda: False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Progress:
+    """Train `model` in place; the main process is left with the weights that the recipe keeps.
 
-    epoch: int
-    epochs: int
-    update: int
-    updates: int
-    loss: float
-    rows_per_second: float
-    seconds_left: float
-    learning_rate: float
-    score: float | None = None
+    `folder` is for checkpoints; what stands there is gone on from. Raises Interrupted when `stop` says so, with a
+    checkpoint written, and Stopped where the loss is no number any more.
+    """
+    optimiser, average = work.optimiser(), Average(model, how.average)
+    before = checkpoint.resumed(folder, model, optimiser, average.kept)
+    progress = Progress(**before) if before else Progress()
+    progress.precision = progress.precision or team.told(work.precision())
+    work.settle(progress.precision)
+    bf16, device = progress.precision == "bf16", next(model.parameters()).device
+    updates = work.updates * how.epochs
+    mine = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    pace = Pace(work.rows, work.read, how, progress)
+    saved = time.monotonic()
+
+    while progress.epoch < how.epochs and not progress.finished:
+        model.train()
+        for place, update in enumerate(work.epoch(progress)):
+            if place < progress.place:
+                continue
+            torch.manual_seed((how.seed * 1_000_003 + progress.update) * team.size + team.number)
+            rate = _set_rates(optimiser, progress.update, updates, how)
+            terms = torch.zeros(len(work.terms), device=device)
+            for some in update.passes:
+                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+                    part = work.cost(list(some), update)
+                part.sum().backward()
+                terms += part.detach()
+            team.add_gradients(mine)
+            *each, stopping = team.sums(*terms, stop())  # together, so that all processes stop at the same update
+            loss_now = sum(each)
+            if not math.isfinite(loss_now):
+                raise Stopped(
+                    f"the loss is {loss_now} at update {progress.update + 1}; begin anew with a smaller learning rate or fp32: "
+                    "FRESH=1 SET='learning_rate=5e-5 precision=fp32'"
+                )
+            torch.nn.utils.clip_grad_norm_(mine, CLIP)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            progress.update, progress.place, progress.loss = progress.update + 1, place + 1, progress.loss + loss_now
+            progress.terms = [sum(two) for two in zip(progress.terms or [0.0] * len(each), each, strict=True)]
+            average.see(progress.update, updates)
+            pace.learnt(update.rows)
+            watch(pace.report(progress, updates, loss_now, rate, terms=dict(zip(work.terms, each, strict=True))))
+            if stopping or (team.main and time.monotonic() - saved > checkpoint_seconds):
+                if team.main:
+                    checkpoint.save(folder, _name(progress), model, optimiser, average.kept, asdict(progress))
+                saved = time.monotonic()
+            if stopping:
+                raise Interrupted("training was asked to stop and a checkpoint is written; go on with the same command")
+        mean_loss = progress.loss / max(1, progress.place)
+        with average.shown():
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+                score = team.told(work.score() if team.main else None)
+            pace.measured()
+            watch(pace.report(progress, updates, mean_loss, 0.0, score))
+            if progress.scored(mean_loss, score, how.patience) and team.main:
+                checkpoint.write(folder / BEST, checkpoint.learnt(model))
+        if team.main:
+            checkpoint.save(folder, _name(progress), model, optimiser, average.kept, asdict(progress))
+        saved = time.monotonic()
+
+    if how.keep == "best" and team.main:
+        checkpoint.put(model, checkpoint.read(folder / BEST))
+    elif how.keep == "last":
+        average.put()
+    return progress
 
 
-@dataclass(slots=True)
-class Progress:
-    """Where training stands: all that a checkpoint holds beside the tensors."""
+def _name(progress: Progress) -> str:
+    return f"state-{progress.update}-{progress.epoch}.safetensors"
 
-    precision: str = ""  # as measured when it began: another one half-way would be another training
-    epoch: int = 0
-    update: int = 0  # of all
-    place: int = 0  # updates done in this epoch
-    loss: float = 0.0  # sum over them
-    best: float = -1.0
-    best_epoch: int = -1
-    losses: list[float] = field(default_factory=list)  # by epoch
-    scores: list[float] = field(default_factory=list)
-    finished: bool = False
 
-    def scored(self, loss: float, score: float, patience: int) -> bool:
-        """An epoch has ended: is it the best so far? Ends training when `patience` epochs in a row were none."""
-        better = score > self.best
-        if better:
-            self.best, self.best_epoch = score, self.epoch
-        self.losses.append(loss)
-        self.scores.append(score)
-        self.finished = bool(patience) and self.epoch - self.best_epoch >= patience
-        self.epoch, self.place, self.loss = self.epoch + 1, 0, 0.0
-        return better
+# An encoder's work ----------------------------------------------------------------------------------------------------------
 
 
 def fit(
@@ -102,79 +148,48 @@ def fit(
     stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Progress:
-    """Train `model` in place; the main process is left with the weights that the recipe keeps.
+    """Train an encoder in place, as `learn` says."""
+    work = _Encoding(model, tokenizer, task, recipe, team)
+    return learn(model, work, recipe, folder, team, watch, stop, checkpoint_seconds)
 
-    `folder` is for checkpoints; what stands there is gone on from. Raises Interrupted when `stop` says so, with a
-    checkpoint written, and Stopped where the loss is no number any more.
-    """
-    optimiser, average = _optimiser(model, recipe), Average(model, recipe.average)
-    progress = _resumed(folder, model, optimiser, average)
-    progress.precision = progress.precision or team.told(chosen_precision(model, tokenizer, task, recipe))
-    bf16, device = progress.precision == "bf16", next(model.parameters()).device
-    fixed = recipe.max_length if recipe.fixed_length else 0
-    lengths = [fixed or len(row["input_ids"]) for row in task.tokens]
-    updates = math.ceil(len(lengths) / recipe.batch) * recipe.epochs
-    targets = torch.as_tensor(np.asarray(task.targets, np.float32), device=device)
-    running = torch.compile(model, dynamic=True) if recipe.compile else model
-    mine = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    pace = Pace(len(lengths), len(task.validation), recipe, progress)
-    saved = time.monotonic()
 
-    while progress.epoch < recipe.epochs and not progress.finished:
-        model.train()
-        batches = epoch(
-            lengths, recipe.batch, recipe.token_budget, recipe.seed, progress.epoch, (team.number, team.size)
-        )
-        for place, update in enumerate(batches):
-            if place < progress.place:
-                continue
-            torch.manual_seed((recipe.seed * 1_000_003 + progress.update) * team.size + team.number)
-            rate = _set_rates(optimiser, progress.update, updates, recipe)
-            loss = torch.zeros((), device=device)
-            for some in update.passes:
-                rows = list(some)
-                batch = padded([task.tokens[n] for n in rows], tokenizer, fixed)
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-                    found = running(**{name: tensor.to(device) for name, tensor in batch.items()}).logits
-                part = task.loss(found.float(), targets[rows]).sum() / update.rows
-                part.backward()
-                loss += part.detach()
-            team.add_gradients(mine)
-            loss_now, stopping = team.sums(loss, stop())  # together, so that all processes stop at the same update
-            if not math.isfinite(loss_now):
-                raise Stopped(
-                    f"the loss is {loss_now} at update {progress.update + 1}; begin anew with a smaller learning rate or fp32: "
-                    "FRESH=1 SET='learning_rate=5e-5 precision=fp32'"
-                )
-            torch.nn.utils.clip_grad_norm_(mine, CLIP)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            progress.update, progress.place, progress.loss = progress.update + 1, place + 1, progress.loss + loss_now
-            average.see(progress.update, updates)
-            pace.learnt(update.rows)
-            watch(pace.report(progress, updates, loss_now, rate))
-            if stopping or (team.main and time.monotonic() - saved > checkpoint_seconds):
-                if team.main:
-                    _save(folder, model, optimiser, average, progress)
-                saved = time.monotonic()
-            if stopping:
-                raise Interrupted("training was asked to stop and a checkpoint is written; go on with the same command")
-        mean_loss = progress.loss / max(1, progress.place)
-        with average.shown():
-            score = team.told(task.score(logits(model, tokenizer, task.validation, bf16=bf16)) if team.main else None)
-            pace.measured()
-            watch(pace.report(progress, updates, mean_loss, 0.0, score))
-            if progress.scored(mean_loss, score, recipe.patience) and team.main:
-                _write(folder / BEST, model.state_dict())
-        if team.main:
-            _save(folder, model, optimiser, average, progress)
-        saved = time.monotonic()
+class _Encoding:
+    """Rows through an encoder, batches of like length, one loss."""
 
-    if recipe.keep == "best" and team.main:
-        model.load_state_dict(_read(folder / BEST))
-    elif recipe.keep == "last":
-        average.put()
-    return progress
+    terms = ("loss",)
+
+    def __init__(self, model: Any, tokenizer: Any, task: Task, recipe: Recipe, team: Team) -> None:
+        self._model, self._tokenizer, self._task, self._recipe, self._team = model, tokenizer, task, recipe, team
+        self._fixed = recipe.max_length if recipe.fixed_length else 0
+        self._lengths = [self._fixed or len(row["input_ids"]) for row in task.tokens]
+        self._device = next(model.parameters()).device
+        self._targets = torch.as_tensor(np.asarray(task.targets, np.float32), device=self._device)
+        self._running = torch.compile(model, dynamic=True) if recipe.compile else model
+        self._bf16 = False
+        self.rows, self.read = len(task.tokens), len(task.validation)
+        self.updates = math.ceil(self.rows / recipe.batch)
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        return _optimiser(self._model, self._recipe)
+
+    def precision(self) -> str:
+        return chosen_precision(self._model, self._tokenizer, self._task, self._recipe)
+
+    def settle(self, precision: str) -> None:
+        self._bf16 = precision == "bf16"
+
+    def epoch(self, progress: Progress) -> Iterable[Update]:
+        part, made = (self._team.number, self._team.size), self._recipe
+        return epoch(self._lengths, made.batch, made.token_budget, made.seed, progress.epoch, part)
+
+    def cost(self, rows: list[int], update: Update) -> Tensor:
+        batch = padded([self._task.tokens[n] for n in rows], self._tokenizer, self._fixed)
+        found = self._running(**{name: tensor.to(self._device) for name, tensor in batch.items()}).logits
+        with torch.autocast(self._device.type, enabled=False):
+            return (self._task.loss(found.float(), self._targets[rows]).sum() / update.rows).view(1)
+
+    def score(self) -> float:
+        return self._task.score(logits(self._model, self._tokenizer, self._task.validation, bf16=self._bf16))
 
 
 def logits(model: Any, tokenizer: Any, tokens: Tokens, token_budget: int = 16384, bf16: bool = False) -> Floats:
@@ -188,49 +203,6 @@ def logits(model: Any, tokenizer: Any, tokens: Tokens, token_budget: int = 16384
         with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             found[list(some)] = model(**batch).logits.float().cpu().numpy()
     return found
-
-
-# Time ---------------------------------------------------------------------------------------------------------------------
-
-
-class Pace:
-    """How quickly it goes and how long it will take, counted in rows that are learnt from; those that are only read after
-    every epoch are part of it. Epochs that patience may spare are not known beforehand."""
-
-    def __init__(
-        self, rows: int, read: int, recipe: Recipe, progress: Progress, now: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._now, self._recipe = now, recipe
-        self._read = read * FORWARD
-        self._left = (recipe.epochs - progress.epoch) * (rows + self._read) - min(rows, progress.place * recipe.batch)
-        self._began, self._done, self._learnt, self._reading = now(), 0.0, 0, 0.0
-        self._last = self._began
-
-    def learnt(self, rows: int) -> None:
-        self._step(rows)
-        self._learnt += rows
-
-    def measured(self) -> None:
-        before = self._last
-        self._step(self._read)
-        self._reading += self._last - before
-
-    def _step(self, units: float) -> None:
-        self._last, self._done, self._left = self._now(), self._done + units, self._left - units
-
-    def report(self, progress: Progress, updates: int, loss: float, rate: float, score: float | None = None) -> Report:
-        spent = max(1e-9, self._last - self._began)
-        return Report(
-            epoch=progress.epoch + 1,
-            epochs=self._recipe.epochs,
-            update=progress.update,
-            updates=updates,
-            loss=loss,
-            rows_per_second=self._learnt / max(1e-9, spent - self._reading),
-            seconds_left=max(0.0, self._left) * spent / max(1e-9, self._done),
-            learning_rate=rate,
-            score=score,
-        )
 
 
 # Optimiser ----------------------------------------------------------------------------------------------------------------
@@ -256,7 +228,7 @@ def _optimiser(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(made, fused=True)
 
 
-def _set_rates(optimiser: torch.optim.Optimizer, update: int, updates: int, recipe: Recipe) -> float:
+def _set_rates(optimiser: torch.optim.Optimizer, update: int, updates: int, recipe: How) -> float:
     """Every group at its share of its highest rate; gives that of the layers below the last."""
     share = rate_share(update, updates, recipe)
     for group in optimiser.param_groups:
@@ -264,7 +236,7 @@ def _set_rates(optimiser: torch.optim.Optimizer, update: int, updates: int, reci
     return recipe.learning_rate * share
 
 
-def rate_share(update: int, updates: int, recipe: Recipe) -> float:
+def rate_share(update: int, updates: int, recipe: How) -> float:
     """Share of the learning rate: up over the warm-up, then down to nothing as a line or half a cosine."""
     warm = recipe.warmup * updates
     if update < warm:
@@ -333,61 +305,3 @@ def chosen_precision(model: Any, tokenizer: Any, task: Task, recipe: Recipe) -> 
             times[bf16].append(time.perf_counter() - start)
     model.zero_grad(set_to_none=True)
     return "bf16" if min(times[True]) < 0.9 * min(times[False]) else "fp32"
-
-
-# Checkpoints --------------------------------------------------------------------------------------------------------------
-
-
-def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Tensors as safetensors, whole or not at all."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file(
-                {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, beside(path)
-            )
-        except SafetensorError as err:  # it has a name of its own for a full disk
-            raise OSError(str(err)) from err
-        sync(beside(path))
-        beside(path).replace(path)
-        sync(path.parent)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as err:
-        raise Stopped(f"{path} cannot be read ({err}); begin anew with FRESH=1") from err
-
-
-def _save(folder: Path, model: Any, optimiser: Any, average: Average, progress: Progress) -> None:
-    """Tensors first under a name of their own, then the note that names them: half a checkpoint is none."""
-    name = f"state-{progress.update}-{progress.epoch}.safetensors"
-    tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
-    for number, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{key}": value for key, value in state.items()}
-    tensors |= {f"average.{number}": value for number, value in enumerate(average.kept)}
-    _write(folder / name, tensors)
-    write_atomic(folder / NOTE, orjson.dumps({"state": name, "progress": asdict(progress)}))
-    for old in folder.glob("state-*.safetensors"):
-        if old.name != name:
-            old.unlink()
-
-
-def _resumed(folder: Path, model: Any, optimiser: Any, average: Average) -> Progress:
-    if not (folder / NOTE).exists():
-        return Progress()
-    found = orjson.loads((folder / NOTE).read_bytes())
-    tensors = _read(folder / found["state"])
-    model.load_state_dict(
-        {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
-    )
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, place, name = key.split(".", 2)
-            state.setdefault(int(place), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    for number, kept in enumerate(average.kept):
-        kept.copy_(tensors[f"average.{number}"])
-    return Progress(**found["progress"])

@@ -89,7 +89,9 @@ def test_train_says_what_it_does_and_what_to_do_next(call: Call, base: Base, row
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--task", "vad"], "TASK=vad"),
+        (["--task", "other"], "TASK=other"),
+        (["--mix", "0.5,0.5"], "MIX is not of TASK=encoder"),
+        (["--task", "vad", "--view", "contextless"], "VIEW is not of TASK=vad"),
         (["--set", "epoch=3"], "'epoch=3' is no training setting"),
         (["--set", "epochs"], "'epochs' is no training setting"),
         (["--set", "epochs=many"], "epochs=many: that is no whole number"),

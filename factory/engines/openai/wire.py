@@ -81,7 +81,7 @@ def body(request: Request, findings: Findings, model: str, extra: Mapping[str, A
         sent["top_p"] = sampling.top_p
     if sampling.repetition_penalty != 1:
         sent["repetition_penalty"] = sampling.repetition_penalty
-    if findings.response_format != "text":
+    if request.schema and findings.response_format != "text":  # without a schema the reply is free text
         sent["response_format"] = _format(findings.response_format, request.stage, request.schema, findings.bounds)
     if extra:
         sent |= extra

@@ -277,6 +277,19 @@ def _flip(fields: Fields, dice: Dice) -> dict[str, Any]:
     return {"text": best}
 
 
+def _contract(fields: Fields, dice: Dice) -> dict[str, Any]:
+    """An evaluation's question about one utterance: the feeling whose words stand in it."""
+    label = recognise(fields["text"])
+    scores = prototypes()[label].scores
+    vad = {name[0]: round(scores[name], 2) for name in ("valence", "arousal", "dominance")}
+    return {"labels": [label], "vad": vad, "rationale": f"The words are those of {label}."}
+
+
+def _guesses(*names: str) -> Callable[[Fields, Dice], dict[str, Any]]:
+    """An evaluation's question with options, which this engine does not read: any of the first four."""
+    return lambda fields, dice: {name: "ABCD"[Dice(name, fields["text"]).number() % 4] for name in names}
+
+
 def _items(text: str) -> list[tuple[int, str]]:
     return [(int(n), line) for n, line in _NUMBERED.findall(text)]
 
@@ -304,4 +317,7 @@ _STAGES: dict[str, Callable[[Fields, Dice], dict[str, Any]]] = {
     "mcq_eu": understood,
     "mcq_ea": applied,
     "solve": solve,
+    "answer_emotion_json": _contract,
+    "answer_mcq_eu": _guesses("answer_q1", "answer_q2"),
+    "answer_mcq_ea": _guesses("answer"),
 }

@@ -1,0 +1,442 @@
+"""What a small language model learns from: conversations of runs, and benchmarks put into the one contract.
+
+One pool for each part of `DATA=`. What stands in anybody's validation or test part is in nobody's training part.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from factory import benchmarks, contract
+from factory.errors import WrongRequest
+from factory.requests import Message
+from factory.taxonomy import ID, LABELS
+from factory.text import normal
+from factory.train import data, leaks
+from factory.train.records import PARTS, Dataset, Examples
+
+TASKS = ("emotion_json", "mcq_eu", "mcq_ea")
+WIDTH = 0.15  # how far a rationale may be from its row's VAD, as the standard deviation of a bell
+FAR = 0.35  # such a rationale contradicts its row (METHODS 5.2)
+WORDS = 2  # of a rationale that must be known before it is judged
+_ENOUGH = 30  # rationales from which a spread can be told
+_ROLES = ("system", "user", "assistant")
+_VAD = ("valence", "arousal", "dominance")
+_APPRAISALS = ("goal_attainment", "controllability", "certainty", "fairness")
+_ANSWERS = {"mcq_eu": {"emotion", "cause"}, "mcq_ea": {"answer"}}
+_SFT = ("id", "source_id", "task", "messages")
+_CONTEXTLESS = ("id", "label_ids", *_VAD, *_APPRAISALS, "kind")
+
+Triple = tuple[float | None, float | None, float | None]
+Numbers = NDArray[Any]  # floating point of either width
+
+
+class Words(Protocol):
+    """Words with valence, arousal and dominance (`factory.vad.WordTable`)."""
+
+    def read(self, text: str) -> tuple[Numbers | None, int]:
+        """Mean [3] over the words of a text that are known, None for none, and how many these are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One conversation; the last message is the assistant's, and the target. Values are from 0 to 1, None where unknown."""
+
+    id: str
+    task: str  # one of TASKS
+    messages: tuple[Message, ...]
+    hard: tuple[int, ...] = ()  # label ids of the 28, as the target lists them; () for items
+    vad: Triple = (None, None, None)
+    appraisals: tuple[float | None, ...] = (None,) * 4  # goal attainment, controllability, certainty, fairness
+    rationale: str = ""  # what the target gives as one
+    weight: float = 1.0  # in the loss: how well the rationale keeps to the VAD
+    flipped: bool = False
+    group: str = ""  # source: never on two sides
+
+    @property
+    def text(self) -> str:
+        """The last question: of an `emotion_json` row the bare utterance."""
+        return next((one.content for one in reversed(self.messages) if one.role == "user"), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Rows of one origin in their parts; `notes` says in sentences what was left out."""
+
+    name: str
+    train: tuple[Row, ...]
+    validation: tuple[Row, ...]
+    test: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    licence: str = ""
+
+
+def load(
+    spec: str,
+    *,
+    tasks: Sequence[str] = TASKS,
+    flips: bool = True,
+    vad: Callable[[Sequence[str]], Numbers] | None = None,
+    words: Words | None = None,
+) -> tuple[Pool, ...]:
+    """The pools that `DATA=` names, in its order: runs, dataset folders, benchmarks as name:path.
+
+    `flips=False` takes valence-flip rows out of the training parts, and of those alone, so that with and without are
+    measured on the same rows. `vad` gives [texts, 3] for benchmarks, which have no VAD of their own. With `words` every
+    training row gets its weight. WrongRequest, in one sentence, where nothing can be learnt from what is named.
+    """
+    named = [part.strip() for part in spec.split(",") if part.strip()]
+    if not named:
+        raise WrongRequest("DATA is empty; give a run, a dataset folder, or a benchmark such as goemotions:path")
+    if unknown := [task for task in tasks if task not in TASKS]:
+        raise WrongRequest(f"{unknown[0]!r} is no task of the sft view; choose among {', '.join(TASKS)}")
+    if twice := [part for n, part in enumerate(named) if part in named[:n]]:
+        raise WrongRequest(f"DATA names {twice[0]} twice; leave one out")
+    pools = [_one(part, tasks, vad) for part in named]
+    pools = [pool if flips else _without_flips(pool) for pool in pools]
+    pools = [_apart(pool, [other for other in pools if other is not pool]) for pool in pools]
+    _check(pools, tasks)
+    return tuple(pools if words is None else [_weighted(pool, words) for pool in pools])
+
+
+def _one(spec: str, tasks: Sequence[str], vad: Callable[[Sequence[str]], Numbers] | None) -> Pool:
+    name, colon, _ = spec.partition(":")
+    if colon and name in benchmarks.ALL:
+        return _of_benchmark(spec, benchmarks.ALL[name], tasks, vad)
+    path = Path(spec).expanduser()
+    if not path.is_dir():
+        known = ", ".join(sorted(benchmarks.ALL))
+        raise WrongRequest(
+            f"DATA={spec}: there is no such folder; give a run, a dataset folder, or one of {known} as name:path"
+        )
+    return _of_run(path, tasks)
+
+
+def _check(pools: Sequence[Pool], tasks: Sequence[str]) -> None:
+    for pool in pools:
+        if not pool.train:
+            raise WrongRequest(
+                f"{pool.name} has no training row of {', '.join(tasks)} that stands in no validation or test part; finish the "
+                "run, give a corpus of more sources, or choose other tasks"
+            )
+    if not any(pool.validation for pool in pools):
+        raise WrongRequest(
+            f"{', '.join(pool.name for pool in pools)}: there is no validation row, and nothing can be trained without one; "
+            "give a corpus of ten sources or more (a split is by source)"
+        )
+
+
+# A run, or a folder in the form of its dataset ------------------------------------------------------------------------
+
+
+class _Scores(NamedTuple):
+    """What `contextless` knows of a row of `sft`."""
+
+    labels: tuple[int, ...]
+    vad: Triple
+    appraisals: tuple[float | None, ...]
+    flipped: bool
+
+
+def _of_run(path: Path, tasks: Sequence[str]) -> Pool:
+    folder = dataset_of(path)
+    parts = {part: list(_conversations(folder, part, tasks)) for part in PARTS}
+    kept = leaks.cleaned(
+        Dataset(
+            name=path.resolve().name,
+            classes=LABELS,
+            multi=True,
+            train=_examples(parts["train"]),
+            validation=_examples(parts["validation"]),
+            test=_examples(parts["test"]),
+        )
+    )
+    rows = {part: tuple(parts[part][int(place)] for place in getattr(kept, part).ids) for part in PARTS}
+    licence = "that of the corpus and of the generator"
+    return Pool(name=kept.name, notes=kept.notes, licence=licence, **rows)
+
+
+def _examples(rows: Sequence[Row]) -> Examples:
+    """What the rules against leaks look at: texts and groups; `ids` are places in `rows`."""
+    nothing = np.zeros((len(rows), 1), np.float32)
+    return Examples(
+        texts=tuple(row.text for row in rows),
+        contexts=("",) * len(rows),
+        hard=nothing,
+        soft=nothing,
+        groups=tuple(row.group for row in rows),
+        ids=tuple(str(n) for n in range(len(rows))),
+    )
+
+
+def _conversations(folder: Path, part: str, tasks: Sequence[str]) -> Iterator[Row]:
+    found = (row for batch in batches(folder, "sft", part, _SFT) for row in batch.to_pylist())
+    rows = [row for row in found if row["task"] in tasks]
+    scored = any(row["task"] == "emotion_json" for row in rows)
+    scores = _scores(batches(folder, "contextless", part, _CONTEXTLESS)) if scored else {}
+    for row in rows:
+        where = f"{folder}/sft/{part}: row {row['id']}"
+        messages = _messages(row["messages"], where)
+        made = Row(id=row["id"], task=row["task"], messages=messages, group=row["source_id"] or "")
+        if row["task"] == "emotion_json":
+            yield _scored(made, scores.get(row["id"]), where)
+        else:
+            yield replace(made, rationale=_reason(messages[-1].content, row["task"], where))
+
+
+def dataset_of(path: Path) -> Path:
+    """The folder with the views: of a run its dataset, else the folder itself."""
+    return path / "dataset" if (path / "dataset").is_dir() else path
+
+
+def batches(folder: Path, view: str, part: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of one part of a view in their order, a piece at a time; WrongRequest where it is not there or damaged."""
+    files = sorted((folder / view).glob(f"{part}-*.parquet"))
+    if not files:
+        raise WrongRequest(f"{folder} has no {view}/{part}-*.parquet; finish the run (make resume OUT=...)")
+    for file in files:
+        try:
+            with pq.ParquetFile(file) as opened:
+                if missing := {*columns} - {*opened.schema_arrow.names}:
+                    raise ValueError(f"no column {min(missing)}")
+                yield from opened.iter_batches(columns=list(columns))
+        except (OSError, ValueError, pa.ArrowException) as err:
+            raise WrongRequest(
+                f"{file} cannot be read as a view of a run ({str(err).splitlines()[0]}); run make verify, or build it anew"
+            ) from err
+
+
+def _scores(several: Iterable[pa.RecordBatch]) -> dict[str, _Scores]:
+    return {
+        row["id"]: _Scores(
+            labels=tuple(row["label_ids"] or ()),
+            vad=(row["valence"], row["arousal"], row["dominance"]),
+            appraisals=tuple(row[name] for name in _APPRAISALS),
+            flipped=row["kind"] == "flipped",
+        )
+        for batch in several
+        for row in batch.to_pylist()
+    }
+
+
+def _messages(said: Sequence[Mapping[str, str]] | None, where: str) -> tuple[Message, ...]:
+    """The turns of a row: system words if any, a question, its answer."""
+    roles = [one["role"] for one in said or ()]
+    if roles not in (list(_ROLES), list(_ROLES[1:])) or not all((one["content"] or "").strip() for one in said or ()):
+        raise WrongRequest(
+            f"{where} is no question with an answer (its turns: {', '.join(map(str, roles)) or 'none'}); build the dataset anew"
+        )
+    # The words of the system are the same in most rows: one copy of them is kept.
+    return tuple(
+        Message(one["role"], sys.intern(one["content"]) if one["role"] == "system" else one["content"])  # type: ignore[arg-type]
+        for one in said or ()
+    )
+
+
+def _scored(row: Row, scores: _Scores | None, where: str) -> Row:
+    said = contract.parsed(row.messages[-1].content)
+    if said.contract is None or said.how != "strict":
+        raise WrongRequest(f"{where}: {_unlike(row.messages[-1].content)}; build the dataset anew")
+    labels = tuple(ID[label] for label in said.contract.labels)
+    if scores is None or scores.labels != labels:
+        raise WrongRequest(
+            f"{where} {'is not in contextless' if scores is None else 'has other labels in contextless'}, where its scores are "
+            "from; build the dataset anew"
+        )
+    return replace(
+        row,
+        hard=labels,
+        vad=scores.vad,
+        appraisals=scores.appraisals,
+        rationale=said.contract.rationale,
+        flipped=scores.flipped,
+    )
+
+
+def _unlike(answer: str) -> str:
+    """Why an answer is not the contract."""
+    try:
+        labels = json.loads(answer)["labels"]
+        unknown = [label for label in labels if label not in ID]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        unknown = []
+    if unknown:
+        return f"it has the label {str(unknown[0])[:60]!r}, which is none of the {len(LABELS)}"
+    return f"its answer is not the one-line contract ({answer[:60]!r})"
+
+
+def _reason(answer: str, task: str, where: str) -> str:
+    """The rationale of an item's answer."""
+    try:
+        said = json.loads(answer)
+        whole = all(isinstance(value, str) for value in said.values()) and _ANSWERS[task] == {*said} - {"rationale"}
+    except (ValueError, AttributeError, RecursionError):
+        whole = False
+    if not whole:
+        fields = " and ".join(sorted(_ANSWERS[task]))
+        raise WrongRequest(f"{where}: its answer is not JSON with {fields} ({answer[:60]!r}); build the dataset anew")
+    return str(said.get("rationale", ""))
+
+
+# A benchmark ----------------------------------------------------------------------------------------------------------
+
+
+def _of_benchmark(
+    spec: str,
+    benchmark: benchmarks.Benchmark,
+    tasks: Sequence[str],
+    vad: Callable[[Sequence[str]], Numbers] | None,
+) -> Pool:
+    """Each text in the contract: its labels as labels of the 28, VAD from the regressor, no rationale."""
+    if "emotion_json" not in tasks:
+        raise WrongRequest(
+            f"{benchmark.name} becomes emotion_json rows, which the tasks leave out; add it or leave {spec} out"
+        )
+    if vad is None:
+        raise WrongRequest(
+            f"{benchmark.name} has no valence, arousal and dominance, which the contract asks for; give VAD= a model of "
+            "make train TASK=vad DATA=emobank:path"
+        )
+    found = data.load(spec, context=False)
+    parts, dropped = {}, 0
+    for part in PARTS:
+        rows = list(_mapped(getattr(found, part), benchmark, found.classes))
+        dropped += len(getattr(found, part)) - len(rows)
+        parts[part] = tuple(_valued(rows, vad))
+    notes = [
+        *found.notes,
+        f"valence, arousal and dominance of {benchmark.title} are a model's, and there is no rationale",
+    ]
+    if dropped:
+        notes.append(f"{dropped:,} rows of {benchmark.title} have a class that is none of the 28 and were left out")
+    return Pool(name=benchmark.name, notes=tuple(notes), licence=found.licence, **parts)
+
+
+def _mapped(part: Examples, benchmark: benchmarks.Benchmark, classes: Sequence[str]) -> Iterator[Row]:
+    for n, (text, group, ident) in enumerate(zip(part.texts, part.groups, part.ids, strict=True)):
+        own = [classes[place] for place in np.flatnonzero(part.hard[n])]
+        labels = dict.fromkeys(ID[label] for name in own for label in benchmark.to28.get(name, ()))
+        if labels and text.strip():
+            yield Row(
+                id=f"{benchmark.name}/{ident}",
+                task="emotion_json",
+                messages=(Message("system", contract.SYSTEM), Message("user", text)),
+                hard=tuple(labels),
+                group=f"{benchmark.name}/{group}",
+            )
+
+
+def _valued(rows: Sequence[Row], vad: Callable[[Sequence[str]], Numbers]) -> Iterator[Row]:
+    """The rows with their answers, now that their VAD is known."""
+    values = vad([row.text for row in rows]) if rows else np.zeros((0, 3))
+    for row, (v, a, d) in zip(rows, values.tolist(), strict=True):
+        answer = contract.line([LABELS[label] for label in row.hard], round(v, 2), round(a, 2), round(d, 2), "")
+        yield replace(row, messages=(*row.messages, Message("assistant", answer)), vad=(v, a, d))
+
+
+# What is left out -----------------------------------------------------------------------------------------------------
+
+
+def _without_flips(pool: Pool) -> Pool:
+    kept = tuple(row for row in pool.train if not row.flipped)
+    if len(kept) == len(pool.train):
+        return pool
+    note = f"{len(pool.train) - len(kept):,} valence-flip rows of {pool.name} were left out of the training part"
+    return replace(pool, train=kept, notes=(*pool.notes, note))
+
+
+class _Held(NamedTuple):
+    """What rows of other pools have taken: texts in normal form, and sources."""
+
+    texts: frozenset[str]
+    groups: frozenset[str]
+
+    @staticmethod
+    def by(rows: Iterable[Row]) -> "_Held":
+        held = list(rows)
+        return _Held(frozenset(normal(row.text) for row in held), frozenset(row.group for row in held) - {""})
+
+    def free(self, rows: Sequence[Row]) -> tuple[Row, ...]:
+        return tuple(row for row in rows if row.group not in self.groups and normal(row.text) not in self.texts)
+
+
+def _apart(pool: Pool, others: Sequence[Pool]) -> Pool:
+    """The pool without training rows of which others keep text or source for validation or test, and the like for
+    validation and test."""
+    tests = _Held.by(row for other in others for row in other.test)
+    every = _Held.by(row for other in others for row in (*other.validation, *other.test))
+    train, validation = every.free(pool.train), tests.free(pool.validation)
+    notes = [
+        f"{gone:,} {part} rows of {pool.name} share a text or a source with {held} of other data and were left out"
+        for gone, part, held in (
+            (len(pool.train) - len(train), "training", "validation or test"),
+            (len(pool.validation) - len(validation), "validation", "test"),
+        )
+        if gone
+    ]
+    return replace(pool, train=train, validation=validation, notes=(*pool.notes, *notes))
+
+
+# The weight of a row --------------------------------------------------------------------------------------------------
+
+
+def preserved(read: Numbers | None, covered: int, target: Sequence[float | None]) -> float:
+    """exp(-||m * (lex(r) - t)||^2 / (2 * 0.15^2)): how well a rationale keeps to the VAD of its row, from 0 to 1.
+
+    `read` is lex(r), the mean VAD [3] of its `covered` words; m leaves out what the `target` t does not know. 1 where fewer
+    than two words are known, for then nothing can be said. Ours, inspired by EmoLoom-2B (METHODS 5.2 a).
+    """
+    if read is None or covered < WORDS:
+        return 1.0
+    return math.exp(-_gap(read, target) / (2 * WIDTH**2))
+
+
+def _gap(read: Numbers, target: Sequence[float | None]) -> float:
+    """The squared distance in the dimensions that the target knows."""
+    return sum((float(said) - known) ** 2 for said, known in zip(read, target, strict=True) if known is not None)
+
+
+def _weighted(pool: Pool, words: Words) -> Pool:
+    """The pool with the weights of its training rows; rows without a rationale keep 1."""
+    judged = {
+        n: words.read(row.rationale) for n, row in enumerate(pool.train) if row.task == "emotion_json" and row.rationale
+    }
+    read = {n: found for n, (found, covered) in judged.items() if found is not None and covered >= WORDS}
+    if not read:
+        return pool
+    places = list(read)
+    level = _levelled(np.asarray([read[n] for n in places]), [pool.train[n].vad for n in places])
+    train = list(pool.train)
+    far = 0
+    for n, one in zip(places, level, strict=True):
+        train[n] = replace(train[n], weight=preserved(one, judged[n][1], train[n].vad))
+        far += math.sqrt(_gap(one, train[n].vad)) > FAR
+    note = (
+        f"rationales of {len(places):,} of {len(train):,} training rows of {pool.name} were compared with their VAD: mean weight "
+        f"{float(np.mean([train[n].weight for n in places])):.2f}; {far:,} are further away than {FAR} and want a repair"
+    )
+    return replace(pool, train=tuple(train), notes=(*pool.notes, note))
+
+
+def _levelled(read: Numbers, targets: Sequence[Triple]) -> Numbers:
+    """What rationales say, [rows, 3], with the mean and spread that the targets have in each dimension (ours).
+
+    A mean over words never leaves the middle of the scale as far as a text does: compared as it is, it would take weight
+    from the rows that feel most. Too few rows are compared as they are.
+    """
+    made = read.astype(np.float64)
+    for axis in range(3):
+        known = [n for n, target in enumerate(targets) if target[axis] is not None]
+        said, wanted = made[known, axis], np.asarray([targets[n][axis] for n in known], np.float64)
+        if len(known) >= _ENOUGH and said.std() > 0:
+            made[:, axis] = (made[:, axis] - said.mean()) / said.std() * wanted.std() + wanted.mean()
+    return made.clip(0, 1)

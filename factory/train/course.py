@@ -1,0 +1,152 @@
+"""A training from what is asked for to finished folders: the same for all that is trained here, whatever it learns.
+
+What is wrong is said before anything is written; each seed gets its folder; a folder with a record is a finished model.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from factory.files import write_atomic
+from factory.train import keep
+from factory.train.curves import Curves
+from factory.train.team import Team
+from factory.train.work import Progress, Report
+
+CURVES = "tensorboard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Where news of a training goes; all of them may be ignored."""
+
+    says: Callable[[str], None] = lambda line: None
+    reports: Callable[[Report], None] = lambda report: None
+    stops: Callable[[], bool] = lambda: False
+
+
+class Lesson(Protocol):
+    """One model and its rows, ready to be trained; nothing has been written yet."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth saying before it begins."""
+
+    def learn(
+        self, work: Path, report: Callable[[Report], None], stops: Callable[[], bool], checkpoint_seconds: float
+    ) -> Progress:
+        """Trains, with checkpoints in `work`."""
+
+    def finish(self, apart: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Measures, test for the first time, writes the model and its card into `apart`, and gives the record with what it
+        adds to it."""
+
+
+class Course(Protocol):
+    """What is trained, for any seed."""
+
+    @property
+    def says(self) -> Sequence[str]:
+        """Lines on its data."""
+
+    @property
+    def score(self) -> str:
+        """What validation is scored by, as a curve is named."""
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Of its recipe, for records that are older than a setting."""
+
+    @property
+    def more(self) -> Sequence[str]:
+        """Folders that may stand beside the files of a model, which FRESH throws away too."""
+
+    def plan(self, seed: int) -> Mapping[str, Any]:
+        """`recipe`, `data` as asked for, and `fingerprint` of what is learnt from."""
+
+    def lesson(self, seed: int) -> Lesson:
+        """The model of this seed before its first update."""
+
+    def summary(self, records: Sequence[Mapping[str, Any]]) -> Mapping[str, bytes]:
+        """Files over several seeds, by name."""
+
+
+def attend(
+    course: Course,
+    out: Path,
+    seeds: Sequence[int],
+    mates: Team,
+    watcher: Watcher,
+    checkpoint_seconds: float,
+    *,
+    fresh: bool = False,
+) -> list[Path]:
+    """The folders of the finished models, in OUT itself or, where there are several, in OUT/seed-N; the same call resumes.
+
+    Raises WrongRequest before anything is written, Interrupted when asked to stop. In a team of processes only the main one
+    gives folders back.
+    """
+    folders = {seed: out if len(seeds) == 1 else out / f"seed-{seed}" for seed in seeds}
+    keep.refuse_other(out)
+    if not fresh:
+        for seed, folder in folders.items():
+            keep.refuse_another(folder, course.plan(seed), course.defaults)
+    first = None
+    if fresh or not all((folder / keep.DONE).exists() for folder in folders.values()):
+        first = course.lesson(seeds[0])  # what is wrong is said before anything is written
+    with keep.alone_in(out) if mates.main else nullcontext():
+        if fresh and mates.main:
+            keep.throw_away(out, (CURVES, *course.more))
+        for line in course.says:
+            watcher.says(line)
+        mates.told(None)  # the others wait here until the folder is ours
+        for seed, folder in folders.items():
+            if mates.told((folder / keep.DONE).exists()):
+                watcher.says(f"{folder} is finished already")
+                continue
+            lesson = first if first and seed == seeds[0] else course.lesson(seed)
+            first = None  # a model at a time
+            _taken(lesson, folder, course.plan(seed), course.score, mates, watcher, checkpoint_seconds)
+        if mates.main and len(folders) > 1:
+            records = [keep.record(folder / keep.DONE) for folder in folders.values()]
+            for name, content in course.summary(records).items():
+                write_atomic(out / name, content)
+    return list(folders.values()) if mates.main else []
+
+
+def _taken(
+    lesson: Lesson,
+    folder: Path,
+    plan: Mapping[str, Any],
+    score: str,
+    mates: Team,
+    watcher: Watcher,
+    checkpoint_seconds: float,
+) -> None:
+    """One model, trained and written; processes beside the main one only help with the first."""
+    for note in lesson.notes:
+        watcher.says(f"  {note}")
+    work = keep.begin(folder, plan) if mates.main else folder / keep.WORK
+    mates.told(None)
+    curves = Curves(folder / CURVES, score) if mates.main else None
+
+    def report(one: Report) -> None:
+        if curves is not None:
+            curves(one)
+        watcher.reports(one)
+
+    try:
+        progress = lesson.learn(work, report, watcher.stops, checkpoint_seconds)
+    finally:
+        if curves is not None:
+            curves.close()
+    if not mates.main:
+        return
+    apart = work / "model"
+    shutil.rmtree(apart, ignore_errors=True)
+    history = {"loss": progress.losses, "score": progress.scores, "best_epoch": progress.best_epoch + 1}
+    record = {**plan, "precision": progress.precision, "processes": mates.size, "history": history}
+    keep.put(apart, folder, lesson.finish(apart, record))

@@ -1,0 +1,199 @@
+"""Facts about bases, adapters and merged models: what is refused, in a sentence, and what comes back."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slm import tiny
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+
+from factory.errors import WrongRequest  # noqa: E402
+from factory.slm import base, train  # noqa: E402
+from factory.slm.recipe import recipe  # noqa: E402
+
+QUICK: dict[str, Any] = {"tasks": "emotion_json", "epochs": 1, "batch": 8, "precision": "fp32", "learning_rate": 5e-3}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.make(tmp_path_factory.mktemp("base") / "qwen3")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.dataset(tmp_path_factory.mktemp("data") / "sayings")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "one"
+    train.train(str(data), out, recipe(base=str(folder), **QUICK))
+    return out
+
+
+def _copy(folder: Path, target: Path) -> Path:
+    return Path(shutil.copytree(folder, target))
+
+
+def _encoder(folder: Path) -> Path:
+    from train import tiny as encoders
+
+    return encoders.make(folder, "bert")
+
+
+def _pickled(folder: Path) -> Path:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    return folder
+
+
+def _untaught(folder: Path) -> Path:
+    (folder / "chat_template.jinja").unlink()
+    path = folder / "tokenizer_config.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in told.items() if name != "chat_template"}))
+    return folder
+
+
+def _cut(folder: Path) -> Path:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-5000])
+    return folder
+
+
+def _half(folder: Path) -> Path:
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    some = {name: value for name, value in load_file(path).items() if "layers.1.mlp" not in name}
+    save_file(some, path, {"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_pickled, "has its weights as *.bin only"),
+        (_untaught, "has no chat template, so it was never taught to answer"),
+        (_cut, "cannot be loaded"),
+        (_half, "are not those of its config.json"),
+        (lambda folder: _encoder(folder / "bert"), "is no causal language model (its kind is bert)"),
+        (lambda folder: folder / "nowhere", "cannot be loaded"),
+    ],
+    ids=["pickle", "no-template", "truncated", "half", "encoder", "nowhere"],
+)
+def test_a_base_that_cannot_be_is_one_sentence(folder: Path, data: Path, tmp_path: Path, spoil: Any, said: str) -> None:
+    """That names BASE, and nothing is written."""
+    named = spoil(_copy(folder, tmp_path / "base"))
+    with pytest.raises(WrongRequest) as told:
+        train.train(str(data), tmp_path / "out", recipe(base=str(named), **QUICK))
+    assert f"BASE={named}" in str(told.value) and said in str(told.value) and "\n" not in str(told.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"quantise": "nf4"}, "quantise=nf4 needs a GPU and bitsandbytes"),
+        ({"lora_targets": "no_proj"}, "lora_targets=no_proj fits no layer"),
+        ({"max_length": 40}, "are longer than max_length=40"),
+        ({"mix": "0.2,0.8"}, "samples from two pools"),
+        ({"tasks": "mcq_eu"}, "no training row"),
+        ({"words": "nowhere.tsv", "preserve_weight": 0.1}, "nowhere.tsv is no table of words"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what is missing without a GPU")
+def test_a_training_that_cannot_be_is_one_sentence(
+    folder: Path, data: Path, tmp_path: Path, given: dict[str, Any], said: str
+) -> None:
+    """Before anything is written."""
+    with pytest.raises(WrongRequest) as told:
+        train.train(str(data), tmp_path / "out", recipe(base=str(folder), **{**QUICK, **given}))
+    assert said in str(told.value) and not (tmp_path / "out").exists()
+
+
+def test_an_adapter_is_no_base(trained: Path, data: Path, tmp_path: Path) -> None:
+    """The sentence says to merge it."""
+    with pytest.raises(WrongRequest, match="is an adapter and no whole model; merge it first"):
+        train.train(str(data), tmp_path / "out", recipe(base=str(trained), **QUICK))
+
+
+def test_an_adapter_for_another_base_is_one_sentence(trained: Path, tmp_path: Path) -> None:
+    """Of the same shape with other weights, and of another shape."""
+    twin, wide = tiny.make(tmp_path / "twin"), tiny.make(tmp_path / "wide", hidden=96)
+    model = AutoModelForCausalLM.from_pretrained(twin)
+    model.get_input_embeddings().weight.data[7] += 1
+    model.save_pretrained(twin)
+    for other in (twin, wide):
+        with pytest.raises(WrongRequest, match="is an adapter for another base"):
+            base.adapted(trained, str(other))
+        with pytest.raises(WrongRequest, match="is an adapter for another base"):
+            base.merge(trained, tmp_path / "merged", str(other))
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_base_that_has_moved_is_the_same_base(folder: Path, trained: Path, tmp_path: Path) -> None:
+    """Its files name it, not its place."""
+    assert base.adapted(trained, str(_copy(folder, tmp_path / "moved"))).model is not None
+
+
+def test_a_folder_that_is_no_adapter_of_ours_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+    """No slm.json, or half of one."""
+    for made in (folder, tmp_path / "empty"):
+        with pytest.raises(WrongRequest, match="is no adapter of make train TASK=slm"):
+            base.adapted(made)
+
+
+def _greedy(model: Any, tokenizer: Any, text: str) -> str:
+    turns = [{"role": "user", "content": text}]
+    ids = tokenizer.apply_chat_template(
+        turns, add_generation_prompt=True, enable_thinking=False, return_tensors="pt", return_dict=True
+    )
+    with torch.inference_mode():
+        found = model.generate(**ids, max_new_tokens=12, do_sample=False)
+    return str(tokenizer.decode(found[0, ids["input_ids"].shape[1] :]))
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_a_merged_model_says_what_base_and_adapter_say(kind: str, data: Path, tmp_path: Path) -> None:
+    """transformers alone loads it: same words, same number format as the base, template kept, greedy, ends where turns end."""
+    folder, out = tiny.make(tmp_path / kind, kind), tmp_path / "out"
+    train.train(str(data), out, recipe(base=str(folder), merge=True, **QUICK))
+    found = base.adapted(out, dtype=torch.float32)
+    merged = AutoModelForCausalLM.from_pretrained(out / "merged")
+    tokenizer = AutoTokenizer.from_pretrained(out / "merged")
+    assert merged.dtype == AutoModelForCausalLM.from_pretrained(folder).dtype == torch.float32
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
+    with torch.inference_mode():
+        apart = (merged(input_ids=ids).logits - found.model(input_ids=ids).logits).abs().max()
+        moved = (merged(input_ids=ids).logits - base.load(str(folder)).model(input_ids=ids).logits).abs().max()
+    assert apart < 1e-3 < 0.1 < moved
+    assert _greedy(merged, tokenizer, "the sunshine") == _greedy(found.model, found.tokenizer, "the sunshine")
+    assert tokenizer.chat_template == tiny.TEMPLATE
+    told = merged.generation_config
+    assert told.do_sample is False and told.eos_token_id == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert {path.suffix for path in (out / "merged").iterdir()} == {".json", ".safetensors", ".jinja"}
+
+
+def test_a_merged_model_of_a_bf16_base_is_bf16(folder: Path, data: Path, tmp_path: Path) -> None:
+    """As its base was published."""
+    half = _copy(folder, tmp_path / "half")
+    AutoModelForCausalLM.from_pretrained(half, dtype=torch.bfloat16).save_pretrained(half)
+    train.train(str(data), tmp_path / "out", recipe(base=str(half), merge=True, **QUICK))
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "merged").dtype == torch.bfloat16
+
+
+def test_peft_alone_loads_the_adapter(trained: Path) -> None:
+    """By the words of its card."""
+    from peft import AutoPeftModelForCausalLM
+
+    theirs = AutoPeftModelForCausalLM.from_pretrained(str(trained), dtype=torch.float32)
+    ours = base.adapted(trained, dtype=torch.float32).model
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
+    with torch.inference_mode():
+        assert torch.equal(theirs.eval()(input_ids=ids).logits, ours(input_ids=ids).logits)
