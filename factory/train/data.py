@@ -93,7 +93,7 @@ def _table(folder: Path, view: str, part: str) -> pa.Table:
     try:
         tables = [pq.read_table(file) for file in files]
         names = [*COLUMNS, *(["context", "character"] if view == "contextual" else [])]
-        more = ["labels"] if all("labels" in table.column_names for table in tables) else []
+        more = [name for name in ("labels", "kind") if all(name in table.column_names for table in tables)]
         return pa.concat_tables([table.select([*names, *more]) for table in tables])
     except (OSError, ValueError, KeyError, pa.ArrowException) as err:
         raise WrongRequest(
@@ -116,6 +116,7 @@ def _examples(table: pa.Table, where: str) -> Examples:
         soft=_soft(table["intensities"].to_pylist(), where),
         groups=tuple(one or "" for one in table["source_id"].to_pylist()),
         ids=tuple(table["id"].to_pylist()),
+        kinds=tuple(one or "" for one in table["kind"].to_pylist()) if "kind" in table.column_names else (),
     )
 
 

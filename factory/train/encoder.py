@@ -27,6 +27,7 @@ from factory.train.records import PARTS, Dataset, Examples
 Floats = NDArray[np.floating[Any]]
 DONE, SEEDS = "training.json", "seeds.json"
 WORK, CURVES = ".training", "tensorboard"  # WORK: checkpoints, until a model is finished
+REWRITTEN = "rewritten"  # rows whose feeling only their context shows
 RESULTS = ("results.json", "results.md")  # of `factory evaluate`, which are of a model that FRESH throws away
 
 
@@ -266,7 +267,11 @@ def _judged(begun: _Begun) -> tuple[thresholds.Thresholds, dict[str, Any]]:
         said["validation"], loaded.validation.hard, loaded.classes, _use(begun), f"{loaded.name} validation"
     )
     kept = replace(kept, temperature=warmth)
-    return kept, {part: _measured(said[part], one.hard, kept, loaded.classes) for part, one in held.items()}
+    found = {part: _measured(said[part], one.hard, kept, loaded.classes) for part, one in held.items()}
+    rewritten = [row for row, kind in enumerate(loaded.test.kinds) if kind == REWRITTEN]
+    if rewritten:
+        found["test_rewritten"] = _measured(said["test"][rewritten], loaded.test.hard[rewritten], kept, loaded.classes)
+    return kept, found
 
 
 def _measured(

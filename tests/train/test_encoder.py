@@ -19,7 +19,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("sklearn")
 
 from factory.predict import Classifier  # noqa: E402
-from factory.train import encoder, head, loop, model  # noqa: E402
+from factory.train import encoder, head, loop, model, thresholds  # noqa: E402
 from factory.train.recipe import Recipe, for_rows, recipe  # noqa: E402
 
 Base = Callable[..., Path]
@@ -332,7 +332,10 @@ def test_contextual_rows_are_learnt_as_pairs_and_predicted_as_pairs(tmp_path: Pa
     for number, part in enumerate(("train", "validation", "test")):
         told = list(tiny.sayings((240, 60, 60)[number], number, ("joy", "anger")))
         parts[part] = [
-            tiny.row(f"{part}{n}", f"it is so no{number}x{n}", labels, f"{part}-{n % 10}", context=text)
+            {
+                **tiny.row(f"{part}{n}", f"it is so no{number}x{n}", labels, f"{part}-{n % 10}", context=text),
+                "kind": ("original", "rewritten")[n % 3 == 0],
+            }
             for n, (text, labels) in enumerate(told)
         ]
         tiny.write(tmp_path / "set" / "contextual" / f"{part}-00000-of-00001.parquet", parts[part], True)
@@ -346,6 +349,13 @@ def test_contextual_rows_are_learnt_as_pairs_and_predicted_as_pairs(tmp_path: Pa
     }
     assert found[True].test and found[False].test and found[True].test.value > found[False].test.value + 0.01
     classifier = Classifier.of(tmp_path / "model-True")
+    rewritten = [one for one in parts["test"] if one["kind"] == "rewritten"]
+    before = [f"{one['character']}\n{one['context']}" for one in rewritten]
+    said = classifier.thresholds.keep(classifier.probabilities([one["utterance"] for one in rewritten], before))
+    alone = thresholds.macro_f1(said, np.asarray([np.eye(28)[one["label_ids"]].max(axis=0) for one in rewritten]))
+    measured = found[True].record["results"]
+    assert measured["test_rewritten"]["macro_f1"]["value"] == pytest.approx(alone)
+    assert f"macro-F1 {alone:.3f} (" in (tmp_path / "model-True" / "README.md").read_text()
     assert classifier.context and classifier.max_length == 128  # all that the base reads
     rows = [classifier.probabilities(["it is so"], [context])[0] for context in ("the hammer", "the sunshine")]
     joy, anger = LABELS.index("joy"), LABELS.index("anger")
