@@ -156,11 +156,14 @@ test-vllm: $(VLLM)/.test  ## engines with real (tiny, random) models: vLLM, its 
 check: $(VENV)/.check  ## lint, format and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: $(VENV)/.test bench-http bench-vllm  ## speed and memory; writes what docs/BENCHMARKS.md quotes to the screen
+bench: $(VENV)/.test bench-http bench-vllm bench-train  ## speed and memory; writes what docs/BENCHMARKS.md quotes to the screen
 	@$(BIN)/python tests/bench.py
 
 bench-http: $(VENV)/.test  ## the openai engine beside a bare client, against a mock server
 	@$(BIN)/python tests/bench_http.py
+
+bench-train: $(VENV)/.train  ## our training beside the plain Trainer on real rows; twenty minutes on two cores
+	@$(BIN)/python tests/bench_train.py
 
 bench-vllm: $(VLLM)/.test  ## how busy vLLM is kept; half an hour on two cores
 	@$(VLLM)/bin/python tests/bench_vllm.py
