@@ -134,6 +134,7 @@ doctor: $(VENV)/.base  ## what is installed, reachable and set, each with its cu
 
 train: $(VENV)/.train  ## train a classifier: DATA=outputs/name [BASE= VIEW= INIT= LOSS= EPOCHS= SEEDS= OUT= PRESET= SET='name=value ...' FRESH=1]
 	$(call need,DATA,DATA=outputs/corpora)
+	@test -z "$(SEED)$(LIMIT)" || { echo "training takes SEEDS=0,1,2 and SET=limit=1000, not SEED and LIMIT" >&2; exit 2; }
 	@$(BIN)/factory train "$$DATA" $(call options,TASK BASE VIEW INIT LOSS EPOCHS SEEDS OUT PRESET SET) $(if $(filter 1 yes true,$(FRESH)),--fresh)
 
 predict: $(VENV)/.train  ## labels of texts by a model: MODEL=models/name TEXT='...' [CONTEXT=] or FILE=texts.csv [TEXT_COLUMN=]

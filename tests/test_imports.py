@@ -117,8 +117,8 @@ ALLOWED = {
     "train.head": "errors taxonomy train.imbalance train.loop train.model train.recipe",
     "train.model_card": "train.thresholds",
     "train.encoder": "factory benchmarks.metrics errors files train.*",
-    "predict": "errors train.loop train.model train.thresholds",
-    "cli_train": "errors evaluate predict progress train.encoder train.recipe",
+    "predict": "errors train.loop train.model train.recipe train.thresholds",
+    "cli_train": "benchmarks errors evaluate predict progress train.encoder train.recipe",
     "cli": "factory cli_train cost doctor errors forecast frozen progress run settings show steps store",
 }
 # The trainer may: the command line imports it when it is asked to train.

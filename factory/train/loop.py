@@ -377,8 +377,11 @@ def _save(folder: Path, model: Any, optimiser: Any, average: Average, progress: 
 def _resumed(folder: Path, model: Any, optimiser: Any, average: Average) -> Progress:
     if not (folder / NOTE).exists():
         return Progress()
-    found = orjson.loads((folder / NOTE).read_bytes())
-    tensors = _read(folder / found["state"])
+    try:
+        found = orjson.loads((folder / NOTE).read_bytes())
+        progress, tensors = Progress(**found["progress"]), _read(folder / found["state"])
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise Stopped(f"{folder / NOTE} cannot be read ({err}); begin anew with FRESH=1") from err
     model.load_state_dict(
         {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     )
@@ -390,4 +393,4 @@ def _resumed(folder: Path, model: Any, optimiser: Any, average: Average) -> Prog
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     for number, kept in enumerate(average.kept):
         kept.copy_(tensors[f"average.{number}"])
-    return Progress(**found["progress"])
+    return progress

@@ -363,6 +363,45 @@ def test_contextual_rows_are_learnt_as_pairs_and_predicted_as_pairs(tmp_path: Pa
     assert not Classifier.of(tmp_path / "model-False").context
 
 
+def test_the_card_names_the_settings_that_were_used_and_no_others(trained: Path) -> None:
+    """Not the zero that stands for a number found later, nor the constants of another loss."""
+    card = (trained / "README.md").read_text()
+    assert "- batch: 8\n" in card and "- max_length: 128\n" in card and "- precision: auto" not in card
+    assert not any(f"- {name}:" in card for name in ("gamma", "clip", "ismote", "alpha"))
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json", "pytorch_model.bin", "train-00000.parquet"])
+def test_files_of_somebody_else_are_not_overwritten(
+    rows: Path, tmp_path: Path, how: Callable[..., Recipe], name: str
+) -> None:
+    """A dataset's card, another model: the folder is refused as it stands."""
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(WrongRequest, match=name):
+        encoder.train(str(rows), tmp_path, how())
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_one_model_and_several_are_not_mixed_in_a_folder(trained: Path, rows: Path, how: Callable[..., Recipe]) -> None:
+    with pytest.raises(WrongRequest, match="holds one model"):
+        encoder.train(str(rows), trained, how(), (0, 1))
+
+
+def test_a_model_to_go_on_from_is_not_thrown_away(trained: Path, rows: Path, how: Callable[..., Recipe]) -> None:
+    """OUT and INIT are one folder, or OUT holds INIT."""
+    for out in (trained, trained.parent):
+        with pytest.raises(WrongRequest, match="which would be lost"):
+            encoder.train(str(rows), out, how(init=str(trained)), fresh=True)
+
+
+@pytest.mark.parametrize("said", ["{}", "[1]", '{"recipe": {}, "fingerprint": "x"}'])
+def test_a_record_that_is_none_is_one_sentence(
+    rows: Path, tmp_path: Path, how: Callable[..., Recipe], said: str
+) -> None:
+    (tmp_path / "training.json").write_text(said)
+    with pytest.raises(WrongRequest, match="cannot be read"):
+        encoder.train(str(rows), tmp_path, how())
+
+
 @pytest.mark.parametrize("loss", ["soft", "focal", "asl"])
 def test_every_loss_trains(rows: Path, tmp_path: Path, how: Callable[..., Recipe], loss: str) -> None:
     """And says what it was."""
