@@ -139,6 +139,7 @@ doctor: $(VENV)/.base  ## what is installed, reachable and set, each with its cu
 
 train: $(VENV)/.train  ## train a classifier, a small language model (TASK=slm), a VAD regressor (TASK=vad) or an appraisal guide (TASK=guide): DATA=outputs/name [TASK= BASE= VIEW= INIT= LOSS= MODE= MIX= VAD= GUIDE= EPOCHS= SEEDS= OUT= PRESET= SET='name=value ...' FRESH=1]
 	$(call need,DATA,DATA=outputs/corpora)
+	@test -z "$(SEED)$(LIMIT)" || { echo "training takes SEEDS=0,1,2 and SET=limit=1000, not SEED and LIMIT" >&2; exit 2; }
 	@$(BIN)/factory train "$$DATA" $(call options,TASK BASE VIEW INIT LOSS MODE MIX VAD GUIDE EPOCHS SEEDS OUT PRESET SET) $(if $(filter 1 yes true,$(FRESH)),--fresh)
 
 predict: $(VENV)/.train  ## labels of texts by a model: MODEL=models/name TEXT='...' [CONTEXT=] or FILE=texts.csv [TEXT_COLUMN=]
@@ -161,11 +162,14 @@ test-vllm: $(VLLM)/.test  ## engines with real (tiny, random) models: vLLM, its 
 check: $(VENV)/.check  ## lint, format and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: $(VENV)/.test bench-http bench-vllm  ## speed and memory; writes what docs/BENCHMARKS.md quotes to the screen
+bench: $(VENV)/.test bench-http bench-vllm bench-train  ## speed and memory; writes what docs/BENCHMARKS.md quotes to the screen
 	@$(BIN)/python tests/bench.py
 
 bench-http: $(VENV)/.test  ## the openai engine beside a bare client, against a mock server
 	@$(BIN)/python tests/bench_http.py
+
+bench-train: $(VENV)/.train  ## our training beside the plain Trainer on real rows; twenty minutes on two cores
+	@$(BIN)/python tests/bench_train.py
 
 bench-vllm: $(VLLM)/.test  ## how busy vLLM is kept; half an hour on two cores
 	@$(VLLM)/bin/python tests/bench_vllm.py

@@ -21,7 +21,9 @@ _NEEDED = ("torch", "transformers", "sklearn")
 
 
 def _option(text: str, **more: Any) -> Any:
-    return typer.Option(help=text, show_default=False, **more)
+    return typer.Option(
+        help=text.replace("[", r"\["), show_default=False, **more
+    )  # else rich takes a default for markup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +177,12 @@ def predict(
 
     if bool(text) == bool(file):
         raise WrongRequest("give TEXT='...' or FILE=path")
+    if file and context:
+        raise WrongRequest("CONTEXT is of TEXT; a FILE has a column `context` of its own")
+    if text and text_column:
+        raise WrongRequest("TEXT_COLUMN is of FILE; leave it out")
     rows = list(texts_of(file, text_column)) if file else [(one, context) for one in text or ()]
-    for said in answers(model, rows):
+    for said in answers(model, rows, lambda sentence: typer.echo(sentence, err=True)):
         typer.echo(json.dumps(said, ensure_ascii=False))
 
 
@@ -190,8 +196,11 @@ def _need(task: str = "") -> None:
 
 def _name(data: str) -> str:
     """models/<this>: of a run its name, of a benchmark its own."""
-    parts = [one.split(":", 1)[0] if ":" in one else Path(one).name for one in data.split(",") if one.strip()]
-    return "+".join(part.strip() for part in parts) or "model"
+    from factory.benchmarks import ALL
+
+    named = [one.strip() for one in data.split(",") if one.strip()]
+    parts = [one.split(":", 1)[0] if one.split(":", 1)[0] in ALL else Path(one).resolve().name for one in named]
+    return "+".join(filter(None, parts)) or "model"
 
 
 def _seeds(told: str) -> tuple[int, ...]:
@@ -239,7 +248,7 @@ def _stoppable() -> Iterator[Any]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        typer.echo("stopping after this update; a checkpoint is written", err=True)
+        typer.echo("stopping after this update, with a checkpoint (what is being measured is finished first)", err=True)
 
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -3,7 +3,9 @@
 Where a benchmark's classes are not the model's, the 28 labels are read as them by the written map (docs/EVALUATION.md).
 """
 
+import os
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -27,6 +29,8 @@ from factory.train.thresholds import Thresholds, calibration_error
 
 __all__ = ["Model", "evaluate", "fingerprint", "project"]
 
+PIECE = 1024  # rows that the model is shown at a time
+SECONDS = 10.0  # between two lines on how far it is
 Probabilities = NDArray[np.float64]
 _MODEL = ("config.json", "thresholds.json", "tokenizer*", "vocab.*", "merges.txt", "*.model", "*.safetensors")
 
@@ -77,10 +81,13 @@ def evaluate(model: Path | Model, benchmark: str, data: Path, out: Path, says: C
     skipped = (*where.absent, *sentences)
     for sentence in skipped:
         says(sentence)
+    _refuse_unwritable(out)
     found: list[Result] = []
     for task in tasks:
         says(f"{task.benchmark.title}: {len(task.rows):,} rows")
-        found += _scored(known, task, seen)
+        for sentence in (*task.notes, *seen.notes(_fresh(task, seen))):
+            says(f"  {sentence}")
+        found += _scored(known, task, seen, says)
     made = Evaluation(
         model=str(known.folder),
         fingerprint=fingerprint(known.folder),
@@ -96,6 +103,13 @@ def evaluate(model: Path | Model, benchmark: str, data: Path, out: Path, says: C
     files.write_atomic(out / "results.json", report.to_json(made))
     files.write_atomic(out / "results.md", report.markdown(made).encode())
     return f"{report.summary(made.results)}\n\nclass by class, with notes: {out / 'results.md'}"
+
+
+def _refuse_unwritable(out: Path) -> None:
+    """Before anything is scored: minutes of work are not lost to a folder that cannot be written."""
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise WrongRequest(f"OUT={out} cannot be written ({there} is no folder of yours); choose another OUT")
 
 
 def _classifier(folder: Path) -> Model:
@@ -131,6 +145,8 @@ def _unsplit(
 ) -> Task | str:
     """All rows are a test for a model that has seen none of them; for another one, those that it has not seen."""
     rows = seen.fresh(parts.train)
+    if not parts.train:
+        return f"{benchmark.name}: {place} holds no row"
     said = f"{benchmark.title} has no official split: all {len(parts.train):,} rows are scored, none was trained on"
     if len(rows) < len(parts.train):
         said = (
@@ -154,10 +170,10 @@ def _repeated(benchmark: Benchmark, parts: benchmarks.Parts) -> list[str]:
 # Scoring --------------------------------------------------------------------------------------------------------------
 
 
-def _scored(model: Model, task: Task, seen: Seen) -> list[Result]:
+def _scored(model: Model, task: Task, seen: Seen, says: Callable[[str], None]) -> list[Result]:
     """Each table that the model can fill, from one run of it; DailyDialog again without what repeats its training part."""
     contexts = [row.context for row in task.rows]
-    found = np.asarray(model.probabilities([row.text for row in task.rows], contexts), np.float64)
+    found = _probabilities(model, task.rows, says)
     if found.shape != (len(task.rows), len(model.classes)) or not np.isfinite(found).all():
         raise WrongRequest(
             f"{model.folder} gives values that are no probabilities; its weights are broken: train it again"
@@ -175,6 +191,24 @@ def _scored(model: Model, task: Task, seen: Seen) -> list[Result]:
     return made
 
 
+def _probabilities(model: Model, rows: Sequence[Row], says: Callable[[str], None]) -> Probabilities:
+    """[rows, classes of the model]; says how far it is where it takes long."""
+    began = told = time.monotonic()
+    found = []
+    for start in range(0, len(rows), PIECE):
+        some = rows[start : start + PIECE]
+        found.append(np.asarray(model.probabilities([row.text for row in some], [row.context for row in some])))
+        now = time.monotonic()
+        if now - told > SECONDS:
+            told, done = now, start + len(some)
+            says(f"  {done:,} of {len(rows):,} rows, {done / (now - began):,.0f} rows/s")
+    return np.asarray(np.concatenate(found), np.float64)
+
+
+def _fresh(task: Task, seen: Seen) -> Flags:
+    return np.array([not seen.has(row) for row in task.rows])
+
+
 def _table(model: Model, task: Task, table: str, found: Probabilities, seen: Seen) -> Result:
     """One table, from probabilities [rows, classes of the model]."""
     form = task.forms[table]
@@ -184,7 +218,7 @@ def _table(model: Model, task: Task, table: str, found: Probabilities, seen: See
     scores = onto(found, model.classes, form)
     picked = chosen(scores, onto(model.thresholds.keep(found), model.classes, form), form)
     truth = metrics.matrix(rows, form.classes)
-    fresh = np.array([not seen.has(row) for row in rows])
+    fresh = _fresh(task, seen)
     extra = {"calibration_error": calibration_error(scores, truth.astype(np.float64))}
     notes = [*task.notes, *_choice_notes(model, form), *seen.notes(fresh)]
     if not own(model.classes, form) and impossible(form):

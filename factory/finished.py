@@ -36,6 +36,8 @@ def loaded(folder: Path) -> Finished:
         raise WrongRequest(
             f"{folder} cannot be loaded as a classifier ({first_line(err)}); give a folder that make train wrote"
         ) from err
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes an empty one up where the file is missing
+        raise WrongRequest(f"{folder} has no tokeniser of its own (tokenizer.json); train the model again")
     named = {int(place): label for place, label in (config.id2label or {}).items()}
     whole = sorted(named) == list(range(len(named))) and len(set(named.values())) == len(named)
     if not whole or told["missing_keys"] or told["mismatched_keys"]:

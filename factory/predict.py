@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from factory import vad
 from factory.errors import WrongRequest
 from factory.finished import loaded
+from factory.train.recipe import SHORTEST
 from factory.train.thresholds import Thresholds
 
 Floats = NDArray[np.floating[Any]]
@@ -29,6 +30,7 @@ class Classifier:
     thresholds: Thresholds
     max_length: int
     context: bool
+    one_label: bool = False  # of somebody else's making, with classes that exclude each other
     _model: Any
     _tokenizer: Any
 
@@ -39,6 +41,8 @@ class Classifier:
         A folder of somebody else's making, without thresholds.json, is read with 0.5 for all, or the most probable class
         where its config says that there is one.
         """
+        from factory.train.model import longest
+
         model, tokenizer, classes, kind = loaded(folder)
         if kind == "regression":
             raise WrongRequest(f"{folder} gives values ({', '.join(classes)}) and no labels; give a classifier")
@@ -59,8 +63,9 @@ class Classifier:
             folder=folder,
             classes=classes,
             thresholds=kept,
-            max_length=int(told.get("max_length", 128)),
+            max_length=min(int(told.get("max_length", 128)), longest(model, tokenizer)),
             context=told.get("pair") == "context",
+            one_label=kind == "single_label_classification" and not told,
             _model=model,
             _tokenizer=tokenizer,
         )
@@ -73,7 +78,11 @@ class Classifier:
             tokenizer=self._tokenizer, max_length=self.max_length, token_types=model.segments(self._model)
         )
         seen = list(contexts) if contexts and self.context else [""] * len(texts)
-        found = loop.logits(self._model, self._tokenizer, shown.tokens(texts, seen))
+        told = [text.encode("utf-8", "replace").decode() for text in texts]  # half a surrogate pair is no text
+        found = loop.logits(self._model, self._tokenizer, shown.tokens(told, seen))
+        if self.one_label:
+            raised = np.exp(found.astype(np.float64) - found.max(axis=1, keepdims=True))
+            return np.asarray(raised / raised.sum(axis=1, keepdims=True))
         return np.asarray(1 / (1 + np.exp(-found.astype(np.float64) / self.thresholds.temperature)))
 
     def labels(self, probabilities: Floats) -> list[list[tuple[str, float]]]:
@@ -94,6 +103,10 @@ def _told(path: Path) -> dict[str, Any]:
         numbers = [told["global"], told["temperature"], told["max_length"], *told["per_class"].values()]
         if not all(isinstance(one, int | float) and one >= 0 for one in numbers) or not told["temperature"]:
             raise ValueError("a number is missing or none")
+        if not 1e-3 <= told["temperature"] <= 1e3 or told["max_length"] < SHORTEST or told["global"] > 1:
+            raise ValueError("a number is out of its range")
+        if told.get("pair", "none") not in ("context", "none"):
+            raise ValueError(f"pair {told['pair']!r}")
         if told["use"] not in ("per_class", "global", "half", "argmax") or not isinstance(told["per_class"], dict):
             raise ValueError(told["use"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
@@ -101,7 +114,9 @@ def _told(path: Path) -> dict[str, Any]:
     return dict(told)
 
 
-def answers(folder: Path, rows: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+def answers(
+    folder: Path, rows: Sequence[tuple[str, str]], says: Callable[[str], None] = lambda sentence: None
+) -> Iterator[dict[str, Any]]:
     """What a model folder says of each (text, context): `labels` with their probabilities or, of a VAD regressor, `vad` with v,
     a and d from 0 to 1; what cannot be read is said before the first."""
     texts = [text for text, _ in rows]
@@ -111,6 +126,8 @@ def answers(folder: Path, rows: Sequence[tuple[str, str]]) -> Iterator[dict[str,
             yield {"text": text, "vad": dict(zip("vad", values, strict=True))}
         return
     classifier = Classifier.of(folder)
+    if any(before for _, before in rows) and not classifier.context:
+        says(f"{folder} was trained without context; the contexts were not shown to it")
     if rows:
         said = classifier.probabilities(texts, [before for _, before in rows])
         for text, labels in zip(texts, classifier.labels(said), strict=True):
@@ -126,17 +143,21 @@ def texts_of(path: Path, column: str = "") -> Iterator[tuple[str, str]]:
     if path.suffix.lower() not in FILES or not path.is_file():
         raise WrongRequest(f"{path} is no file of texts; give one of {', '.join(FILES)}")
     if path.suffix.lower() == ".txt":
-        yield from ((line, "") for line in path.read_text("utf-8", errors="replace").splitlines() if line.strip())
+        lines = path.read_text("utf-8", errors="replace").replace("\r\n", "\n").split("\n")
+        yield from ((line, "") for line in lines if line.strip())
         return
     rows = list(_rows(path))
-    name = column or next((one for one in TEXTS if rows and one in rows[0]), "")
+    known = {name.casefold(): name for name in (rows[0] if rows else ()) if name}
+    name = column or next((known[one] for one in TEXTS if one in known), "")
     if rows and (not name or name not in rows[0]):
         raise WrongRequest(
-            f"{path} has no column {name or 'of texts'}; it has {', '.join(rows[0])}: name one with TEXT_COLUMN="
+            f"{path} has no column {name or 'of texts'}; it has {', '.join(known.values())}: name one with TEXT_COLUMN="
         )
-    for row in rows:
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row.get(name), str):
+            raise WrongRequest(f"{path}: row {number} has no text in the column {name}; mend the file")
         before = "\n".join(str(row[one]) for one in ("character", "context") if row.get(one))
-        yield str(row.get(name) or ""), before
+        yield row[name], before
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -155,7 +176,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         else:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 yield from csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ",")
-    except (OSError, ValueError, csv.Error) as err:
+    except (OSError, ValueError, RecursionError, csv.Error) as err:
         raise WrongRequest(
             f"{path} cannot be read ({err}); mend the file, or give its texts as lines of a .txt"
         ) from err

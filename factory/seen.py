@@ -47,6 +47,7 @@ def seen_by(folder: Path, after: tuple[Path, ...] = ()) -> Seen:
         recipe, spec, wanted = dict(record["recipe"]), str(record["data"]), str(record["fingerprint"])
         init, base = str(recipe["init"]), Path(recipe["base"])
         how = str(recipe["view"]), bool(recipe["context"]), int(recipe["fold"])
+        limit, seed = int(recipe.get("limit", 0)), int(recipe.get("seed", 0))
     except FileNotFoundError:
         return Seen(unknown=f"{folder} has no training.json")
     except (OSError, ValueError, KeyError, TypeError) as err:
@@ -54,8 +55,15 @@ def seen_by(folder: Path, after: tuple[Path, ...] = ()) -> Seen:
     before = [Path(init)] if init else []
     before += [base] if (base / "training.json").is_file() else []  # an encoder alone has learnt from no labels
     path = (*after, folder.resolve())
-    several = [_read_again(spec, *how, wanted)]
-    several += [seen_by(one, path) for one in before if one.resolve() not in path]
+    several = [_read_again(spec, *how, wanted, limit, seed)]
+    several += [
+        Seen(unknown=f"what {one} was trained on is not known any more")
+        if one.resolve() in path
+        else seen_by(one, path)
+        for one in before
+    ]
+    if not before and recipe["base"].startswith((".", "/", "~")) and not base.is_dir():
+        several.append(Seen(unknown=f"its base {base} is gone"))
     unknown = "; ".join(dict.fromkeys(one.unknown for one in several if one.unknown))
     return Seen(frozenset[str]().union(*(one.keys for one in several)), unknown)
 
@@ -71,7 +79,7 @@ def _of_writer(told: str) -> Seen:
     return Seen(frozenset(key for one in several for key in (*one.train.keys(), *one.validation.keys())))
 
 
-def _read_again(spec: str, view: str, context: bool, fold: int, wanted: str) -> Seen:
+def _read_again(spec: str, view: str, context: bool, fold: int, wanted: str, limit: int, seed: int) -> Seen:
     from factory.train import data
 
     try:
@@ -80,4 +88,5 @@ def _read_again(spec: str, view: str, context: bool, fold: int, wanted: str) -> 
         return Seen(unknown=f"its data ({spec}) cannot be read any more")
     if loaded.fingerprint() != wanted:
         return Seen(unknown=f"its data ({spec}) is not what it was")
-    return Seen(frozenset((*loaded.train.keys(), *loaded.validation.keys())))
+    learnt = data.subset(loaded.train, limit, seed) if limit else loaded.train
+    return Seen(frozenset((*learnt.keys(), *loaded.validation.keys())))

@@ -371,14 +371,62 @@ def test_a_model_trained_on_the_benchmark_itself_has_seen_none_of_its_test(
 
 
 def test_the_model_that_another_goes_on_from_counts(tmp_path: Path) -> None:
-    """Two stages: what the first has seen, the second has; a ring of models ends."""
+    """Two stages: what the first has seen, the second has. A ring ends, and is told: one of them was trained anew."""
     spec = f"goemotions:{_goemotions(tmp_path / 'first', train=[*OTHERS, TEST[0]], dev=[('Hm', 'fear')])}"
     _trained(tmp_path / "one", spec, init=str(tmp_path / "two"))
     spec = f"goemotions:{_goemotions(tmp_path / 'second', train=OTHERS, dev=[('Hm', 'fear')])}"
     _trained(tmp_path / "two", spec, init=str(tmp_path / "one"))
     seen = seen_by(tmp_path / "two")
     assert seen.has(benchmarks.Row("x", TEST[0][0], ("joy",)))
-    assert seen.unknown == ""
+    assert f"what {tmp_path / 'two'} was trained on is not known any more" in seen.unknown
+
+
+def test_a_model_that_went_on_from_what_its_own_folder_held_is_not_called_clean(tmp_path: Path) -> None:
+    """INIT and OUT were one folder: the record of the first stage is gone."""
+    spec = f"goemotions:{_goemotions(tmp_path / 'first', train=OTHERS, dev=[('Hm', 'fear')])}"
+    _trained(tmp_path / "one", spec, init=str(tmp_path / "one"))
+    assert "is not known any more" in seen_by(tmp_path / "one").unknown
+
+
+def test_a_base_that_is_gone_is_not_called_clean(tmp_path: Path) -> None:
+    """It may have been a model of ours."""
+    spec = f"goemotions:{_goemotions(tmp_path / 'first', train=OTHERS, dev=[('Hm', 'fear')])}"
+    _trained(tmp_path / "one", spec)
+    record = json.loads((tmp_path / "one" / "training.json").read_text())
+    record["recipe"]["base"] = str(tmp_path / "gone")
+    (tmp_path / "one" / "training.json").write_text(json.dumps(record))
+    assert f"its base {tmp_path / 'gone'} is gone" in seen_by(tmp_path / "one").unknown
+
+
+def test_rows_beyond_the_limit_were_not_seen(tmp_path: Path) -> None:
+    """A model that learnt from ten rows has seen ten, and those it was tuned on."""
+    spec = f"goemotions:{_goemotions(tmp_path / 'first', train=OTHERS, dev=[('Hm', 'fear')])}"
+    _trained(tmp_path / "one", spec)
+    record = json.loads((tmp_path / "one" / "training.json").read_text())
+    record["recipe"] |= {"limit": 10, "seed": 3}
+    (tmp_path / "one" / "training.json").write_text(json.dumps(record))
+    assert len(seen_by(tmp_path / "one").keys) == 11
+
+
+def test_what_spoils_a_figure_is_said_while_it_is_measured(tmp_path: Path, fake: Callable[..., Fake]) -> None:
+    """Not only in the file: whoever reads the screen alone must not be misled."""
+    spec = f"goemotions:{_goemotions(tmp_path / 'other', train=[*OTHERS, TEST[0]], dev=[('Hm', 'fear')])}"
+    _goemotions(tmp_path / "data/goemotions", test=TEST)
+    _trained(tmp_path / "model", spec)
+    told: list[str] = []
+    evaluate(fake(), "goemotions", tmp_path / "data", tmp_path / "out", told.append)
+    assert any("1 of the 4 texts stand in what the model was trained or tuned on" in line for line in told)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_scored(
+    tmp_path: Path, fake: Callable[..., Fake]
+) -> None:
+    _goemotions(tmp_path / "data/goemotions", test=TEST)
+    (tmp_path / "taken").write_text("")
+    model = fake()
+    with pytest.raises(WrongRequest, match="choose another OUT"):
+        evaluate(model, "goemotions", tmp_path / "data", tmp_path / "taken" / "out", lambda line: None)
+    assert not model.shown
 
 
 def test_what_cannot_be_checked_is_said(tmp_path: Path) -> None:

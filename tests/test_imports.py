@@ -132,7 +132,7 @@ ALLOWED = {
     "train.encoder": "factory benchmarks.metrics errors files train.*",
     "finished": "errors train.model",
     "vad": "errors finished text train.loop train.model",
-    "predict": "errors finished train.loop train.model train.thresholds vad",
+    "predict": "errors finished train.loop train.model train.recipe train.thresholds vad",
     "slm": "",
     "slm.rows": "benchmarks contract errors requests taxonomy text train.data train.leaks train.records",
     "slm.tokens": "engines.local errors requests slm.rows",
@@ -162,7 +162,7 @@ ALLOWED = {
     "emobench.score": "benchmarks.metrics emobench.ask emobench.baselines emobench.items emobench.parse errors",
     "emobench.report": "emobench.ask emobench.baselines emobench.score emobench.words errors text",
     "cli_evaluate": "answers emobench emobench.report engines.open errors evaluate evaluate_slm seen settings",
-    "cli_train": "errors predict progress slm.recipe slm.train train.course train.encoder train.guide train.recipe train.vad",
+    "cli_train": "benchmarks errors predict progress slm.recipe slm.train train.course train.encoder train.guide train.recipe train.vad",
     "cli": "factory cli_evaluate cli_train cost doctor errors export forecast frozen progress run settings show steps store",
 }
 # The trainer may: the command line imports it when it is asked to train.

@@ -69,7 +69,7 @@ def _turns(path: Path, line: int, text: str) -> list[str]:
 
 def _labels(path: Path, line: int, ids: str) -> list[str]:
     places = ids.split()
-    if not all(one.isdigit() and int(one) < len(CLASSES) for one in places):
+    if not all(one.isdecimal() and int(one) < len(CLASSES) for one in places):
         raise tables.wrong(path, line, "not all of it are numbers from 0 to 6")
     return [CLASSES[int(one)] for one in places]
 

@@ -85,7 +85,7 @@ def _situations(part: str, path: Path) -> list[Row]:
     order = _order(path.with_name("labels.txt"))
     rows: list[Row] = []
     for line, (text, label) in tables.columns(path, ("text", "label")):
-        if not (label.isdigit() and int(label) < len(order)):
+        if not (label.isdecimal() and int(label) < len(order)):
             raise tables.wrong(path, line, f"{label[:40]!r} is no label id from 0 to {len(order) - 1}")
         rows.append(Row(f"{part}/{len(rows)}", text.strip(), (order[int(label)],)))
     return rows

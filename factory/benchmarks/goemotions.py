@@ -38,7 +38,7 @@ def _rows(part: str, path: Path) -> list[Row]:
         if len(cells) != 3:
             raise tables.wrong(path, line, f"{len(cells)} columns where 3 should be (text, label ids, comment id)")
         text, ids, name = cells
-        places = [int(one) if one.isdigit() else -1 for one in ids.split(",")]
+        places = [int(one) if one.isdecimal() else -1 for one in ids.split(",")]
         if not all(0 <= place < len(LABELS) for place in places):
             raise tables.wrong(path, line, f"{ids[:40]!r} is not a list of label ids from 0 to 27")
         rows.append(Row(name, text.strip(), tuple(LABELS[place] for place in sorted(set(places)))))

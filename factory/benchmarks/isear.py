@@ -71,7 +71,7 @@ def _row(path: Path, line: int, emotion: str, text: str, key: str) -> Row:
     key = key.strip()
     if emotion not in CLASSES:
         raise tables.wrong(path, line, f"{emotion[:40]!r} is none of {', '.join(CLASSES)}")
-    if not key.isdigit():
+    if not key.isdecimal():
         raise tables.wrong(path, line, f"the key {key[:40]!r} is no number")
     return Row(key, text.strip(), (emotion,), group=key[:-1].lstrip("0"))  # the last digit is the number of the emotion
 

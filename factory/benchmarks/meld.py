@@ -24,7 +24,7 @@ def _rows(part: str, path: Path) -> list[Row]:
         label = label.strip().lower()
         if label not in CLASSES:
             raise tables.wrong(path, line, f"{label[:40]!r} is none of {', '.join(CLASSES)}")
-        if not place.strip().isdigit():
+        if not place.strip().isdecimal():
             raise tables.wrong(path, line, f"Utterance_ID {place[:40]!r} is no number")
         said.setdefault(dialogue.strip(), []).append((int(place), tables.mended(text).strip(), label))
     rows = []

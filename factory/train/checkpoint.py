@@ -67,8 +67,11 @@ def resumed(folder: Path, model: Any, optimiser: Any, average: Sequence[Tensor])
     """Puts the last checkpoint back and gives the progress that stands in its note; nothing where there is none."""
     if not (folder / NOTE).exists():
         return {}
-    found = orjson.loads((folder / NOTE).read_bytes())
-    tensors = read(folder / found["state"])
+    try:
+        found = orjson.loads((folder / NOTE).read_bytes())
+        progress, tensors = dict(found["progress"]), read(folder / found["state"])
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise Stopped(f"{folder / NOTE} cannot be read ({err}); begin anew with FRESH=1") from err
     put(model, {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")})
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -78,4 +81,4 @@ def resumed(folder: Path, model: Any, optimiser: Any, average: Sequence[Tensor])
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     for number, kept in enumerate(average):
         kept.copy_(tensors[f"average.{number}"])
-    return dict(found["progress"])
+    return progress

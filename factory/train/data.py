@@ -31,6 +31,8 @@ def load(spec: str, view: str = "contextless", context: bool = True, fold: int =
     WrongRequest where something cannot be learnt from: the sentence says what and how it is mended.
     """
     named = [part.strip() for part in spec.split(",") if part.strip()]
+    if twice := sorted({part for part in named if named.count(part) > 1}):
+        raise WrongRequest(f"DATA names {twice[0]} twice; give it once")
     if not named:
         raise WrongRequest("DATA is empty; give a run, a dataset folder, or a benchmark such as goemotions:path")
     first, *others = [_one(part, view, fold if n == 0 else 0) for n, part in enumerate(named)]
@@ -56,7 +58,7 @@ def _one(spec: str, view: str, fold: int) -> Dataset:
         raise WrongRequest(
             f"DATA={spec}: there is no such folder; give a run, a dataset folder, or one of {known} as name:path"
         )
-    return _of_views(path, [one.strip() for one in view.split(",")])
+    return _of_views(path, list(dict.fromkeys(one.strip() for one in view.split(","))))
 
 
 # A run, or a folder in the form of its dataset ----------------------------------------------------------------------
@@ -93,12 +95,19 @@ def _table(folder: Path, view: str, part: str) -> pa.Table:
     try:
         tables = [pq.read_table(file) for file in files]
         names = [*COLUMNS, *(["context", "character"] if view == "contextual" else [])]
-        more = ["labels"] if all("labels" in table.column_names for table in tables) else []
-        return pa.concat_tables([table.select([*names, *more]) for table in tables])
+        more = [name for name in ("labels", "kind") if all(name in table.column_names for table in tables)]
+        return pa.concat_tables([_typed(table.select([*names, *more])) for table in tables])
     except (OSError, ValueError, KeyError, pa.ArrowException) as err:
         raise WrongRequest(
             f"{files[0]} cannot be read as a view of a run ({str(err).splitlines()[0]}); run make verify, or build it anew"
         ) from err
+
+
+def _typed(table: pa.Table) -> pa.Table:
+    """Columns as a view has them, whatever wrote them; ArrowInvalid where a value cannot be one."""
+    wanted = {"label_ids": pa.list_(pa.int32()), "intensities": pa.list_(pa.float32()), "labels": pa.list_(pa.string())}
+    types = [wanted.get(name, pa.string()) for name in table.column_names]
+    return table.cast(pa.schema(list(zip(table.column_names, types, strict=True))))
 
 
 def _examples(table: pa.Table, where: str) -> Examples:
@@ -116,6 +125,7 @@ def _examples(table: pa.Table, where: str) -> Examples:
         soft=_soft(table["intensities"].to_pylist(), where),
         groups=tuple(one or "" for one in table["source_id"].to_pylist()),
         ids=tuple(table["id"].to_pylist()),
+        kinds=tuple(one or "" for one in table["kind"].to_pylist()) if "kind" in table.column_names else (),
     )
 
 
@@ -251,6 +261,8 @@ def _check(made: Dataset) -> None:
                 f"{made.name} has no row in its {part} part, and nothing can be trained without one; "
                 "give a corpus of ten sources or more (a split is by source)"
             )
+    if not made.train.hard.any():
+        raise WrongRequest(f"no training row of {made.name} has a label; there is nothing to learn")
     if int((made.train.hard.sum(axis=0) > 0).sum()) < FEW:
         raise WrongRequest(
             f"all training rows of {made.name} have one and the same class; there is nothing to tell apart"

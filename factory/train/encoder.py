@@ -27,6 +27,15 @@ from factory.train.records import PARTS, Dataset, Examples
 Floats = NDArray[np.floating[Any]]
 DONE, SEEDS = "training.json", "seeds.json"
 WORK, CURVES = ".training", "tensorboard"  # WORK: checkpoints, until a model is finished
+REWRITTEN = "rewritten"  # rows whose feeling only their context shows
+OVERWRITTEN = (
+    "config.json",
+    "README.md",
+    "tokenizer*",
+    "*.safetensors",
+    "*.bin",
+    "*.parquet",
+)  # names of what is written
 RESULTS = ("results.json", "results.md")  # of `factory evaluate`, which are of a model that FRESH throws away
 
 
@@ -80,7 +89,7 @@ def train(
     """
     mates = team.here()
     watcher = watcher if watcher and mates.main else Watcher(stops=watcher.stops if watcher else lambda: False)
-    _refuse_other(out)
+    _refuse_other(out, made, len(seeds) > 1, fresh)
     loaded = data.load(spec, made.view, made.context, made.fold)
     plan = {"recipe": asdict(made), "data": spec, "fingerprint": loaded.fingerprint()}
     folders = {seed: out if len(seeds) == 1 else out / f"seed-{seed}" for seed in seeds}
@@ -152,6 +161,7 @@ def _one(
         "base": made.init or made.base,
         "init": made.init,
         "max_length": begun.recipe.max_length,
+        "batch": begun.recipe.batch,
         "context": loaded.contextual,
         "precision": progress.precision,
         "processes": mates.size,
@@ -266,7 +276,11 @@ def _judged(begun: _Begun) -> tuple[thresholds.Thresholds, dict[str, Any]]:
         said["validation"], loaded.validation.hard, loaded.classes, _use(begun), f"{loaded.name} validation"
     )
     kept = replace(kept, temperature=warmth)
-    return kept, {part: _measured(said[part], one.hard, kept, loaded.classes) for part, one in held.items()}
+    found = {part: _measured(said[part], one.hard, kept, loaded.classes) for part, one in held.items()}
+    rewritten = [row for row, kind in enumerate(loaded.test.kinds) if kind == REWRITTEN]
+    if rewritten:
+        found["test_rewritten"] = _measured(said["test"][rewritten], loaded.test.hard[rewritten], kept, loaded.classes)
+    return kept, found
 
 
 def _measured(
@@ -285,10 +299,21 @@ def _sigmoid(logits: Floats) -> Floats:
 # Files --------------------------------------------------------------------------------------------------------------------
 
 
-def _refuse_other(out: Path) -> None:
+def _refuse_other(out: Path, made: Recipe, several: bool, fresh: bool) -> None:
+    """WrongRequest where files of somebody else would be overwritten, where the two forms of OUT would be mixed, or where the
+    model to go on from would be."""
     for name in ("run.toml", "pyproject.toml"):
         if (out / name).exists():
             raise WrongRequest(f"OUT={out} is no place for a model (it holds {name}); give another OUT")
+    ours = any((out / name).exists() for name in (DONE, SEEDS, WORK, ".lock"))
+    strange = sorted(path.name for pattern in OVERWRITTEN for path in out.glob(pattern))
+    if strange and not ours:
+        raise WrongRequest(f"OUT={out} holds {strange[0]}, which no training of ours wrote there; give another OUT")
+    if made.init and out.resolve() in (Path(made.init).resolve(), *Path(made.init).resolve().parents):
+        raise WrongRequest(f"OUT={out} is or holds INIT={made.init}, which would be lost; give another OUT")
+    if not fresh and (out / (DONE if several else SEEDS)).exists():
+        there = "one model" if several else "models of several seeds"
+        raise WrongRequest(f"OUT={out} holds {there}; give another OUT, or FRESH=1 to throw that away")
 
 
 def _alone_in(out: Path) -> Any:
@@ -326,9 +351,14 @@ def _write(folder: Path, begun: _Begun, kept: thresholds.Thresholds, record: Map
 
 
 def _record(path: Path) -> dict[str, Any]:
+    """Of a training, begun or finished."""
     try:
-        return dict(orjson.loads(path.read_bytes()))
-    except (OSError, ValueError) as err:
+        found = dict(orjson.loads(path.read_bytes()))
+        lacking = {"recipe", "fingerprint", *(["results"] if path.name == DONE else [])} - found.keys()
+        if lacking:
+            raise ValueError(f"it lacks {min(lacking)}")
+        return found
+    except (OSError, ValueError, TypeError) as err:
         raise WrongRequest(f"{path} cannot be read ({err}); give another OUT, or FRESH=1 to throw it away") from err
 
 

@@ -144,6 +144,10 @@ def load(
     `pairs`: a base that knows one segment learns a second. `mean_layer`: see `_with_mean`.
     """
     source = base_folder(base)
+    if base.startswith((".", "/", "~")) and not Path(source).is_dir():
+        raise WrongRequest(
+            f"{name}={base}: there is no such folder; give one with config.json, or the id of a model on the hub"
+        )
     _refuse_pickle(source, f"{name}={base}")
     more: dict[str, Any] = {"trust_remote_code": False, **({"revision": revision} if revision else {})}
     try:
@@ -185,7 +189,8 @@ def load(
 
 def first_line(err: Exception) -> str:
     """What a foreign error says, short enough for a sentence."""
-    return (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")[:200]
+    said = (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")[:200]
+    return "its weights do not fit its config.json" if "above report" in said else said
 
 
 def _refuse_pickle(source: str, named: str) -> None:

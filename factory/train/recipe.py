@@ -134,6 +134,8 @@ def _checked(made: Recipe) -> Recipe:
     for name, low, high in RANGES:
         if not low <= getattr(made, name) <= high:
             raise WrongRequest(f"{name} = {getattr(made, name)} is not between {low:g} and {high:g}")
+    if -1 < made.dropout < 0:
+        raise WrongRequest(f"dropout = {made.dropout:g} is no share; give one from 0 to 0.9, or -1 for the base's own")
     if made.max_length and made.max_length < SHORTEST:
         raise WrongRequest(f"max_length = {made.max_length} is less than {SHORTEST} tokens, too short for a sentence")
     return made

@@ -23,6 +23,7 @@ class Examples:
     soft: Floats
     groups: tuple[str, ...] = ()  # source, respondent, conversation: never on two sides
     ids: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()  # of a run's rows: original, flipped, rewritten; none of a benchmark's
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -43,6 +44,7 @@ class Examples:
             soft=self.soft[at],
             groups=tuple(self.groups[n] for n in at),
             ids=tuple(self.ids[n] for n in at),
+            kinds=tuple(self.kinds[n] for n in at) if self.kinds else (),
         )
 
     @staticmethod
@@ -54,6 +56,7 @@ class Examples:
             soft=np.concatenate([one.soft for one in several]),
             groups=tuple(group for one in several for group in one.groups),
             ids=tuple(ident for one in several for ident in one.ids),
+            kinds=tuple(kind for one in several for kind in one.kinds) if all(one.kinds for one in several) else (),
         )
 
 

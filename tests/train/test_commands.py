@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from train import tiny
 
+from factory import cli_train
 from factory.cli import main
 
 torch = pytest.importorskip("torch")
@@ -20,6 +22,8 @@ pytest.importorskip("transformers")
 pytest.importorskip("sklearn")
 
 from safetensors.torch import load_file  # noqa: E402
+
+from factory.predict import Classifier  # noqa: E402
 
 Base = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,6 +232,10 @@ def test_predict_reads_texts_from_files_of_every_kind(call: Call, trained: Path,
     ("spoil", "said"),
     [
         (lambda folder: (folder / "config.json").unlink(), "no config.json"),
+        (lambda folder: _wordless(folder), "has no tokeniser of its own"),
+        (lambda folder: _told(folder, temperature=1e-9), "out of its range"),
+        (lambda folder: _told(folder, max_length=1), "out of its range"),
+        (lambda folder: _told(folder, pair="lalala"), "not as make train writes it"),
         (lambda folder: _told(folder, per_class={"joy": 0.5}), "of other classes"),
         (lambda folder: _told(folder, use="best"), "not as make train writes it"),
         (lambda folder: _told(folder, temperature=None), "not as make train writes it"),
@@ -236,7 +244,20 @@ def test_predict_reads_texts_from_files_of_every_kind(call: Call, trained: Path,
         (lambda folder: _labels(folder, 7), "cannot be loaded"),
         (lambda folder: _headless(folder), "no whole classifier"),
     ],
-    ids=["none", "other", "use", "null", "half", "truncated", "wrong-head", "headless"],
+    ids=[
+        "none",
+        "tokeniser",
+        "cold",
+        "short",
+        "pair",
+        "other",
+        "use",
+        "null",
+        "half",
+        "truncated",
+        "wrong-head",
+        "headless",
+    ],
 )
 def test_a_spoilt_model_folder_is_one_sentence(
     call: Call, trained: Path, tmp_path: Path, spoil: Callable[[Path], object], said: str
@@ -253,6 +274,12 @@ def test_a_spoilt_model_folder_is_one_sentence(
 def _told(folder: Path, **more: object) -> None:
     path = folder / "thresholds.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
+
+
+def _wordless(folder: Path) -> None:
+    """transformers makes up a tokeniser without words for a class that it knows."""
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
 
 
 def _cut(path: Path) -> None:
@@ -287,6 +314,8 @@ def test_a_folder_of_somebody_elses_with_one_label_a_row_gives_the_most_probable
     path.write_text(json.dumps(json.loads(path.read_text()) | {"problem_type": "single_label_classification"}))
     code, said, _ = call("predict", str(folder), "--text", "the hammer in the boat")
     assert code == 0 and list(json.loads(said)["labels"]) == ["anger"]
+    found = Classifier.of(folder).probabilities(["the hammer", "hm"])
+    assert np.allclose(found.sum(axis=1), 1)  # its classes exclude each other
 
 
 @pytest.mark.parametrize("words", [[], ["--text", "a", "--file", "b.txt"]])
@@ -294,6 +323,59 @@ def test_predict_wants_texts_or_a_file(call: Call, trained: Path, words: list[st
     """One of the two."""
     code, _, told = call("predict", str(trained), *words)
     assert code == 2 and "give TEXT='...' or FILE=path" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", '{"text": "hello"}\n{"text": null}\n', "row 2 has no text in the column text"),
+        ("a.csv", "one,two\n1,2,3\n", "it has one, two: name one"),
+        ("a.jsonl", "[" * 100_000, "cannot be read"),
+    ],
+    ids=["null", "ragged", "deep"],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(
+    call: Call, trained: Path, tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    code, _, told = call("predict", str(trained), "--file", str(tmp_path / name))
+    assert code == 2 and said in told and "Traceback" not in told
+
+
+def test_lines_end_at_line_ends_alone_and_columns_are_known_in_any_case(
+    call: Call, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("one\x0bline\u2028still\r\nsecond\n", newline="")
+    (tmp_path / "a.csv").write_text("Text\nhello\n")
+    code, said, _ = call("predict", str(trained), "--file", str(tmp_path / "a.txt"))
+    assert code == 0 and [json.loads(line)["text"] for line in said.strip().split("\n")] == [
+        "one\x0bline\u2028still",
+        "second",
+    ]
+    assert call("predict", str(trained), "--file", str(tmp_path / "a.csv"))[0] == 0
+
+
+def test_half_a_character_is_read_as_a_mark(trained: Path) -> None:
+    """JSON can hold half of a surrogate pair, and no tokeniser takes it."""
+    assert Classifier.of(trained).probabilities(["so \ud83d what"]).shape[0] == 1
+
+
+def test_a_context_that_the_model_does_not_see_is_told(call: Call, trained: Path) -> None:
+    code, _, told = call("predict", str(trained), "--text", "hello", "--context", "before")
+    assert code == 0 and "trained without context" in told
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [("goemotions:a/b", "goemotions"), ("outputs/tales,isear:x", "tales+isear"), ("a:b/c", "c"), ("x/..", None)],
+)
+def test_the_default_folder_is_always_within_models(data: str, name: str | None) -> None:
+    assert cli_train._name(data) == (name or Path.cwd().name)
+
+
+def test_help_shows_the_defaults(call: Call) -> None:
+    """rich takes what stands in brackets for markup."""
+    assert "[encoder]" in call("train", "--help")[1]
 
 
 def test_the_command_line_knows_the_trainer_without_loading_it() -> None:

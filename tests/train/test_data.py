@@ -326,3 +326,31 @@ def test_a_subset_is_drawn_by_its_seed_and_a_smaller_one_is_part_of_it(tmp_path:
     small, large, other = (set(data.subset(train, count, seed).ids) for count, seed in ((10, 0), (30, 0), (10, 1)))
     assert len(small) == 10 and small < large and small != other
     assert data.subset(train, 10, 0).ids == tuple(one for one in train.ids if one in small)
+
+
+def test_columns_of_other_types_are_read_or_refused_in_one_sentence(tmp_path: Path) -> None:
+    """Whole numbers as floats are labels; names in their place are none."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    spec = _written(tmp_path / "set", _parts())
+    path = next((tmp_path / "set" / "contextless").glob("train-*"))
+    table = parquet.read_table(path)
+    place = table.column_names.index("label_ids")
+    floats = table["label_ids"].cast(pa.list_(pa.float64()))
+    parquet.write_table(table.set_column(place, "label_ids", floats), path)
+    assert data.load(spec).train.hard.sum() == sum(len(row) for row in table["label_ids"].to_pylist())
+    parquet.write_table(table.set_column(place, "label_ids", table["labels"]), path)
+    assert "cannot be read as a view of a run" in _refused(spec)
+
+
+def test_what_is_named_twice_is_not_learnt_twice(tmp_path: Path) -> None:
+    spec = _written(tmp_path / "set", _parts())
+    assert "give it once" in _refused(f"{spec},{spec}")
+    assert len(data.load(spec, "contextless,contextless").test) == len(data.load(spec).test)
+
+
+def test_rows_without_any_label_are_refused_as_that(tmp_path: Path) -> None:
+    parts = _parts()
+    parts["train"] = [{**row, "labels": [], "label_ids": []} for row in parts["train"]]
+    assert "no training row" in _refused(_written(tmp_path / "set", parts))

@@ -19,7 +19,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("sklearn")
 
 from factory.predict import Classifier  # noqa: E402
-from factory.train import encoder, head, loop, model  # noqa: E402
+from factory.train import encoder, head, loop, model, thresholds  # noqa: E402
 from factory.train.recipe import Recipe, for_rows, recipe  # noqa: E402
 
 Base = Callable[..., Path]
@@ -332,7 +332,10 @@ def test_contextual_rows_are_learnt_as_pairs_and_predicted_as_pairs(tmp_path: Pa
     for number, part in enumerate(("train", "validation", "test")):
         told = list(tiny.sayings((240, 60, 60)[number], number, ("joy", "anger")))
         parts[part] = [
-            tiny.row(f"{part}{n}", f"it is so no{number}x{n}", labels, f"{part}-{n % 10}", context=text)
+            {
+                **tiny.row(f"{part}{n}", f"it is so no{number}x{n}", labels, f"{part}-{n % 10}", context=text),
+                "kind": ("original", "rewritten")[n % 3 == 0],
+            }
             for n, (text, labels) in enumerate(told)
         ]
         tiny.write(tmp_path / "set" / "contextual" / f"{part}-00000-of-00001.parquet", parts[part], True)
@@ -346,11 +349,57 @@ def test_contextual_rows_are_learnt_as_pairs_and_predicted_as_pairs(tmp_path: Pa
     }
     assert found[True].test and found[False].test and found[True].test.value > found[False].test.value + 0.01
     classifier = Classifier.of(tmp_path / "model-True")
+    rewritten = [one for one in parts["test"] if one["kind"] == "rewritten"]
+    before = [f"{one['character']}\n{one['context']}" for one in rewritten]
+    said = classifier.thresholds.keep(classifier.probabilities([one["utterance"] for one in rewritten], before))
+    alone = thresholds.macro_f1(said, np.asarray([np.eye(28)[one["label_ids"]].max(axis=0) for one in rewritten]))
+    measured = found[True].record["results"]
+    assert measured["test_rewritten"]["macro_f1"]["value"] == pytest.approx(alone)
+    assert f"macro-F1 {alone:.3f} (" in (tmp_path / "model-True" / "README.md").read_text()
     assert classifier.context and classifier.max_length == 128  # all that the base reads
     rows = [classifier.probabilities(["it is so"], [context])[0] for context in ("the hammer", "the sunshine")]
     joy, anger = LABELS.index("joy"), LABELS.index("anger")
     assert rows[0][anger] > rows[0][joy] and rows[1][joy] > rows[1][anger]
     assert not Classifier.of(tmp_path / "model-False").context
+
+
+def test_the_card_names_the_settings_that_were_used_and_no_others(trained: Path) -> None:
+    """Not the zero that stands for a number found later, nor the constants of another loss."""
+    card = (trained / "README.md").read_text()
+    assert "- batch: 8\n" in card and "- max_length: 128\n" in card and "- precision: auto" not in card
+    assert not any(f"- {name}:" in card for name in ("gamma", "clip", "ismote", "alpha"))
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json", "pytorch_model.bin", "train-00000.parquet"])
+def test_files_of_somebody_else_are_not_overwritten(
+    rows: Path, tmp_path: Path, how: Callable[..., Recipe], name: str
+) -> None:
+    """A dataset's card, another model: the folder is refused as it stands."""
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(WrongRequest, match=name):
+        encoder.train(str(rows), tmp_path, how())
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_one_model_and_several_are_not_mixed_in_a_folder(trained: Path, rows: Path, how: Callable[..., Recipe]) -> None:
+    with pytest.raises(WrongRequest, match="holds one model"):
+        encoder.train(str(rows), trained, how(), (0, 1))
+
+
+def test_a_model_to_go_on_from_is_not_thrown_away(trained: Path, rows: Path, how: Callable[..., Recipe]) -> None:
+    """OUT and INIT are one folder, or OUT holds INIT."""
+    for out in (trained, trained.parent):
+        with pytest.raises(WrongRequest, match="which would be lost"):
+            encoder.train(str(rows), out, how(init=str(trained)), fresh=True)
+
+
+@pytest.mark.parametrize("said", ["{}", "[1]", '{"recipe": {}, "fingerprint": "x"}'])
+def test_a_record_that_is_none_is_one_sentence(
+    rows: Path, tmp_path: Path, how: Callable[..., Recipe], said: str
+) -> None:
+    (tmp_path / "training.json").write_text(said)
+    with pytest.raises(WrongRequest, match="cannot be read"):
+        encoder.train(str(rows), tmp_path, how())
 
 
 @pytest.mark.parametrize("loss", ["soft", "focal", "asl"])

@@ -143,7 +143,12 @@ def test_a_checkpoint_that_cannot_be_read_is_one_sentence(begin: Callable[..., S
     with pytest.raises(Interrupted):
         _fit(begin(), tmp_path, _recipe(epochs=1), stop=_after(3))
     (state,) = tmp_path.glob("state-*")
-    state.write_bytes(state.read_bytes()[:1000])
+    whole = state.read_bytes()
+    state.write_bytes(whole[:1000])
+    with pytest.raises(Stopped, match="FRESH=1"):
+        _fit(begin(), tmp_path, _recipe(epochs=1))
+    state.write_bytes(whole)
+    (tmp_path / "checkpoint.json").write_text('{"state": "')
     with pytest.raises(Stopped, match="FRESH=1"):
         _fit(begin(), tmp_path, _recipe(epochs=1))
 

@@ -170,6 +170,7 @@ def write(path: Path, rows: Sequence[dict[str, Any]], contextual: bool = False) 
     words = ["id", "source_id", "utterance", *(["context", "character"] if contextual else [])]
     schema = pa.schema([
         *((name, pa.string()) for name in words),
+        *([("kind", pa.string())] if rows and "kind" in rows[0] else []),
         ("labels", pa.list_(pa.string())),
         ("label_ids", pa.list_(pa.int32())),
         ("intensities", pa.list_(pa.float32())),
