@@ -150,11 +150,14 @@ evaluate: $(VENV)/.train  ## a model on public benchmarks: MODEL=models/name, or
 	@if [ -z "$$MODEL$$ENGINE" ]; then echo "give MODEL=..., for example: make evaluate MODEL=models/corpora DATA=data" >&2; exit 2; fi
 	@$(with_engine) $$bin/factory evaluate "$${ENGINE:+engine:}$${ENGINE:-$$MODEL}" $(if $(ENGINE),$(call options,MODEL)) $(call options,BENCHMARK DATA OUT REVISION BASE_URL CONFIG CONCURRENCY LIMIT PROTOCOL LANGUAGE AGAINST) $(if $(filter 1 yes true,$(COT)),--cot) $(if $(filter 1 yes true,$(GUIDED)),--guided) $(if $(filter 1 yes true,$(NO_CACHE)),--no-cache) $(if $(filter 1 yes true,$(TAUGHT)),--taught) $(if $(filter 1 yes true,$(FRESH)),--fresh)
 
+# Tests run side by side, a process for each core and four at most: each of them may hold a model.
+BESIDE = --numprocesses logical --maxprocesses 4 --dist worksteal
+
 test: $(VENV)/.test  ## all tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE)
 
 test-quick: $(VENV)/.test  ## without the slow ones, about four minutes
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) -m "not slow"
 
 test-vllm: $(VLLM)/.test  ## engines with real (tiny, random) models: vLLM, its server, transformers; about five minutes
 	@OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest tests/models
