@@ -461,10 +461,10 @@ def test_a_word_without_end_is_cut_at_a_thousand_characters() -> None:
 def test_a_record_of_any_length_streams() -> None:
     """The first passage of two million words comes at once, and the last one is no scrap."""
     text = "The tide came in over the long grey stones again. " * 200_000
-    start = time.perf_counter()
+    start = time.process_time()
     passages = cut(text)
     assert next(passages)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     counts = _counts(list(passages))
     assert max(counts) <= 400
     assert counts[-1] > 300
@@ -474,12 +474,12 @@ def test_a_record_of_many_megabytes_without_an_end_passes(tmp_path: Path) -> Non
     """Eight megabytes of one sentence are surveyed and cut in seconds."""
     path = tmp_path / "x.txt"
     path.write_text("word and " * 900_000)
-    start = time.perf_counter()
+    start = time.process_time()
     assert survey(Corpus(path=path), None).words == 1_800_000
     [record] = _read(path)
     assert isinstance(record, Source)
     assert max(_counts(list(cut(record.text)))) == 400
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.skipif(not NARRATIVES.is_dir(), reason="the shared narratives do not stand beside this checkout")

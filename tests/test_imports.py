@@ -1,9 +1,9 @@
 """Facts about what imports what: the shape of the package, and how light its front door is."""
 
 import ast
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -260,10 +260,10 @@ def test_the_front_door_is_light_and_quick(code: str) -> None:
     """Importing the package or asking for help loads none of the slow libraries and takes under a second."""
     shown = f"{code}\nimport sys; print('LOADED', *sorted({{m.partition('.')[0] for m in sys.modules}}))"
     best = 9.0
-    for _ in range(3):  # the best of three: the machine may be busy
-        began = time.monotonic()
+    for _ in range(3):  # the processor's time, and the best of three: the machine may be busy
+        began = sum(os.times()[2:4])
         said = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
-        best = min(best, time.monotonic() - began)
+        best = min(best, sum(os.times()[2:4]) - began)
     loaded = set(said.stdout.rpartition("LOADED")[2].split())
     assert "factory" in loaded
     assert loaded & SLOW == set()

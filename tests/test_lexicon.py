@@ -209,9 +209,9 @@ def test_every_state_announces(state: str) -> None:
 
 def test_long_texts_end() -> None:
     """A long run of near-misses ends at once, because the pattern's repeats are bounded."""
-    start = time.perf_counter()
+    start = time.process_time()
     assert announces("I feel really " * 400 + "tall. Sad tidings.") is None
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @given(st.text())

@@ -68,9 +68,9 @@ def test_sentences_lose_nothing_but_white_space(text: str) -> None:
 def test_time_grows_with_length_only(unit: str) -> None:
     """Two megabytes without one end take no more than seconds: nothing is looked at again and again."""
     text = unit * (2_000_000 // len(unit))
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(sentences(text)) <= 1
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_words_are_lower_case_letters_with_their_inner_marks() -> None:

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -379,11 +378,10 @@ def test_help_shows_the_defaults(call: Call) -> None:
 
 
 def test_the_command_line_knows_the_trainer_without_loading_it() -> None:
-    """Help is quick: no torch."""
+    """Help loads no torch."""
     code = (
         "from factory.cli import main\ntry: main(['train', '--help'])\nexcept SystemExit: pass\n"
         "import sys; print('torch' in sys.modules)"
     )
-    began = time.monotonic()
     said = subprocess.run([sys.executable, "-c", code], env=ALONE, capture_output=True, text=True, check=True).stdout
-    assert said.splitlines()[-1] == "False" and "--preset" in said and time.monotonic() - began < 5
+    assert said.splitlines()[-1] == "False" and "--preset" in said
