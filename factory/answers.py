@@ -390,7 +390,8 @@ def find(given: str, revision: str = "") -> Found:
             raise WrongRequest(f"{folder} does not say which model it is an adapter for; train it again, or merge it")
         commit = str(told.get("revision") or adapter.get("revision") or "")
         return Found(Model("transformers", base, commit), folder, told)
-    kinds = [str(one) for one in _json(folder / "config.json").get("architectures") or ()]
+    named = _json(folder / "config.json").get("architectures")
+    kinds = [str(one) for one in named] if isinstance(named, list) else []
     if kinds and not any("CausalLM" in one or "LMHead" in one for one in kinds):
         raise WrongRequest(f"{folder} is {kinds[0]}, which writes nothing; give a causal language model")
     return Found(Model("transformers", str(folder)), None, told)

@@ -27,7 +27,9 @@ _NEEDED = {"classifier": ("torch", "transformers", "sklearn"), "writer": ("torch
 
 
 def _option(text: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=text, show_default=False, **more)
+    return typer.Option(
+        *names, help=text.replace("[", r"\["), show_default=False, **more
+    )  # else rich takes it for markup
 
 
 def evaluate(
@@ -151,7 +153,8 @@ def kind_of(who: str) -> Kind:
         return "classifier" if told.get("mode") == "classify" else "writer"
     if (folder / "adapter_config.json").is_file():
         return "writer"
-    kinds = _read(folder / "config.json").get("architectures") or []
+    kinds = _read(folder / "config.json").get("architectures")
+    kinds = kinds if isinstance(kinds, list) else []
     return "writer" if any("CausalLM" in str(one) or "LMHead" in str(one) for one in kinds) else "classifier"
 
 

@@ -74,7 +74,7 @@ def _kind(task: str) -> _Kind:
             train=vad.train,
             score=lambda made: vad.SCORE,
             says=lambda one: one.says,
-            next="make train TASK=slm VAD={} DATA=outputs/corpora BASE=Qwen/Qwen3-0.6B",
+            next="make train TASK=slm VAD={} DATA=outputs/corpora,goemotions:data/goemotions BASE=Qwen/Qwen3-0.6B",
         )
     if task == "guide":
         from factory.train import guide
@@ -129,11 +129,15 @@ def train(
     guide: Annotated[str | None, _option("slm: folder of an appraisal guide")] = None,
     epochs: Annotated[int | None, _option("at most so many [5; slm: 3; vad: 4]")] = None,
     seeds: Annotated[str, _option("one, or several with commas: a model each [0]")] = "0",
-    out: Annotated[Path | None, _option("folder of the model [models/<data>]")] = None,
+    out: Annotated[Path | None, _option("folder of the model [models/<data>, models/<data>-slm]")] = None,
     preset: Annotated[str, _option("default; paper: Emo Pillars' recipe; slm: emoloom, korab or ec2er")] = "default",
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="any other training setting: name=value (docs/TRAINING.md)", show_default=False),
+        typer.Option(
+            "--set",
+            help="any other setting: name=value (docs/TRAINING.md, docs/LANGUAGE_MODELS.md)",
+            show_default=False,
+        ),
     ] = None,
     fresh: Annotated[bool, _option("throw away what is in OUT and start anew")] = False,
 ) -> None:
@@ -150,7 +154,9 @@ def train(
     if init and base:
         raise WrongRequest("INIT goes on from a model, which has its base already; leave out BASE")
     made = kind.recipe(preset, **_settings(set_ or [], told, kind.settings), **told)
-    folder = out or Path("models") / _name(data)
+    if task == "guide" and seeds != "0":
+        raise WrongRequest("SEEDS decides nothing with TASK=guide; leave it out")
+    folder = out or Path("models") / (_name(data) if task == "encoder" else f"{_name(data)}-{task}")
     start = time.monotonic()
     with _stoppable() as stops:
         finished = kind.train(data, folder, made, _seeds(seeds), _watcher(stops, kind.score(made)), fresh=fresh)
@@ -220,7 +226,9 @@ def _settings(told: list[str], given: Mapping[str, Any], settings: Any) -> dict[
     for one in (part for text in told for part in text.split()):
         name, equals, value = one.partition("=")
         if not equals or name not in known:
-            raise WrongRequest(f"{one!r} is no training setting; write name=value with a name of docs/TRAINING.md")
+            raise WrongRequest(
+                f"{one!r} is no training setting; write name=value with a name of docs/TRAINING.md (slm: docs/LANGUAGE_MODELS.md)"
+            )
         if name == "seed" or name in given or name in made:
             raise WrongRequest(f"{one}: give {'SEEDS=' if name == 'seed' else f'{name} once'}")
         try:

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -207,9 +207,3 @@ def _number(said: str) -> float:
         return float(said)
     except ValueError:
         return math.nan
-
-
-def covered(texts: Iterable[str], table: WordTable) -> float:
-    """Share of the texts of which the table knows at least two words: of fewer it says nothing that can be relied on."""
-    known = [table.read(text)[1] >= 2 for text in texts]
-    return sum(known) / max(1, len(known))

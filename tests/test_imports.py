@@ -129,7 +129,7 @@ ALLOWED = {
     "train.vad_words": "benchmarks.metrics text train.records vad",
     "train.vad_card": "train.model_card",
     "train.guide": "factory benchmarks benchmarks.* errors files train.batches train.keep train.model",
-    "train.encoder": "factory benchmarks.metrics errors files train.*",
+    "train.encoder": "factory benchmarks.metrics files train.*",
     "finished": "errors train.model",
     "vad": "errors finished text train.loop train.model",
     "predict": "errors finished train.loop train.model train.recipe train.thresholds vad",
@@ -145,7 +145,7 @@ ALLOWED = {
         "slm.mixture slm.parts slm.recipe slm.rows slm.tokens taxonomy train.batches train.team train.work"
     ),
     "slm.classify": "factory benchmarks.metrics slm.base slm.card slm.recipe train.*",
-    "slm.train": "factory errors slm.* taxonomy train.* vad",
+    "slm.train": "factory benchmarks errors slm.* taxonomy train.* vad",
     "export": "errors files slm.rows train.records",
     "answers": "engines engines.likelihood engines.local engines.transformers errors files journal records requests slm.base",
     "evaluate_slm": "factory answers benchmarks benchmarks.* contract errors files requests seen taxonomy",
@@ -162,7 +162,9 @@ ALLOWED = {
     "emobench.score": "benchmarks.metrics emobench.ask emobench.baselines emobench.items emobench.parse errors",
     "emobench.report": "emobench.ask emobench.baselines emobench.score emobench.words errors text",
     "cli_evaluate": "answers emobench emobench.report engines.open errors evaluate evaluate_slm seen settings",
-    "cli_train": "benchmarks errors predict progress slm.recipe slm.train train.course train.encoder train.guide train.recipe train.vad",
+    "cli_train": (
+        "benchmarks errors predict progress slm.recipe slm.train train.course train.encoder train.guide train.recipe train.vad"
+    ),
     "cli": "factory cli_evaluate cli_train cost doctor errors export forecast frozen progress run settings show steps store",
 }
 # The trainer may: the command line imports it when it is asked to train.

@@ -12,6 +12,10 @@ from factory.taxonomy import LABELS
 
 MODES = ("generate", "classify")
 TASKS = ("emotion_json", "mcq_eu", "mcq_ea")
+OF_GENERATE = frozenset((
+    "tasks", "vad", "words", "guide", "flips", "cooling", "tau_high", "tau_low", "floor", "looks", "looked_at",
+))  # fmt: skip
+OF_CLASSIFY = frozenset(("loss", "view", "context", "fold", "gamma", "alpha", "thresholds"))
 THEN = "then"  # MIX=then: pool A first, then the others
 RANGES = (
     ("lora_rank", 1, 1024),
@@ -179,8 +183,10 @@ def recipe(preset: str = "default", **given: Any) -> SlmRecipe:
     _one_of("PRESET", preset, tuple(PRESETS))
     unknown = sorted(set(given) - {field.name for field in fields(SlmRecipe)})
     if unknown:
-        raise WrongRequest(f"there is no setting {', '.join(unknown)} of TASK=slm; docs/TRAINING.md lists them")
-    return _checked(SlmRecipe(**{**PRESETS[preset], **given}))
+        raise WrongRequest(f"there is no setting {', '.join(unknown)} of TASK=slm; docs/LANGUAGE_MODELS.md lists them")
+    made = _checked(SlmRecipe(**{**PRESETS[preset], **given}))
+    _refuse_idle(made, given)
+    return made
 
 
 def _checked(made: SlmRecipe) -> SlmRecipe:
@@ -214,6 +220,17 @@ def _checked(made: SlmRecipe) -> SlmRecipe:
     if made.mode == "classify" and _of_generate(made):
         raise WrongRequest(f"{', '.join(_of_generate(made))} is of MODE=generate; leave it out with MODE=classify")
     return made
+
+
+def _refuse_idle(made: SlmRecipe, given: Mapping[str, Any]) -> None:
+    """What is asked for and would decide nothing is refused, not ignored."""
+    others = OF_CLASSIFY if made.mode == "generate" else OF_GENERATE
+    if idle := [name for name in given if name in others]:
+        raise WrongRequest(f"{', '.join(idle)} decides nothing with MODE={made.mode}; leave it out")
+    if made.guide and not made.appraisal_weight:
+        raise WrongRequest(
+            "GUIDE decides nothing without its term; give SET=appraisal_weight=0.1 with it, or leave it out"
+        )
 
 
 def _of_generate(made: SlmRecipe) -> list[str]:

@@ -11,7 +11,7 @@ import orjson
 import torch
 from numpy.typing import NDArray
 
-from factory import __version__, vad
+from factory import __version__, benchmarks, vad
 from factory.errors import WrongRequest
 from factory.slm import base, card
 from factory.slm.learner import Learner, Side, Teaching
@@ -63,7 +63,8 @@ def train(
         course: Any = classify.Classes(spec, made, mates)
     else:
         course = Answers(spec, made, mates)
-    folders = attend(course, out, seeds, mates, watcher, checkpoint_seconds, fresh=fresh)
+    read = {"BASE": made.base, "VAD": made.vad, "GUIDE": made.guide, "words": made.words}
+    folders = attend(course, out, seeds, mates, watcher, checkpoint_seconds, read=read, fresh=fresh)
     for folder in folders if made.merge else ():
         if not (folder / base.MERGED).is_dir():
             with keep.alone_in(out):
@@ -73,7 +74,7 @@ def train(
 
 
 def _finished(folder: Path) -> Trained:
-    record = orjson.loads((folder / "training.json").read_bytes())
+    record = keep.record(folder / keep.DONE)
     part = "test" if "test" in record["results"] else "validation"
     found = record["results"][part]
     if record["recipe"]["mode"] == "classify":
@@ -93,6 +94,7 @@ class Answers:
         self._spec, self._made, self._mates = spec, made, mates
         self.more, self.defaults = (base.MERGED,), {field.name: field.default for field in fields(SlmRecipe)}
         wanted = made.words or (made.vad if made.preserve_weight or made.preserve_rows else "")
+        _refuse_idle_vad(spec, made.vad, wanted)
         self._words = vad.WordTable.of(Path(wanted)) if wanted else None
         self.pools = load(
             spec,
@@ -120,6 +122,16 @@ class Answers:
 
     def summary(self, records: Sequence[Mapping[str, Any]]) -> Mapping[str, bytes]:
         return card.of_seeds(records)
+
+
+def _refuse_idle_vad(spec: str, given: str, words: str) -> None:
+    """A model of VAD is read for its words, or for the values of a benchmark's texts; else it would decide nothing."""
+    named = [part.strip().partition(":") for part in spec.split(",")]
+    if given and given != words and not any(colon and name in benchmarks.ALL for name, colon, _ in named):
+        raise WrongRequest(
+            f"VAD={given} decides nothing here: the rows of {spec} have valence, arousal and dominance of their own; give "
+            "SET=preserve_weight=0.1 or a benchmark in DATA with it, or leave it out"
+        )
 
 
 def _described(pool: Pool) -> list[str]:

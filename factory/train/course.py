@@ -3,6 +3,7 @@
 What is wrong is said before anything is written; each seed gets its folder; a folder with a record is a finished model.
 """
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -71,7 +72,7 @@ class Course(Protocol):
         """The model of this seed before its first update."""
 
     def summary(self, records: Sequence[Mapping[str, Any]]) -> Mapping[str, bytes]:
-        """Files over several seeds, by name."""
+        """Files over several seeds by name, `keep.SEEDS` with their figures among them."""
 
 
 def attend(
@@ -82,21 +83,24 @@ def attend(
     watcher: Watcher,
     checkpoint_seconds: float,
     *,
+    read: Mapping[str, str],
     fresh: bool = False,
 ) -> list[Path]:
     """The folders of the finished models, in OUT itself or, where there are several, in OUT/seed-N; the same call resumes.
 
-    Raises WrongRequest before anything is written, Interrupted when asked to stop. In a team of processes only the main one
-    gives folders back.
+    `read`: the folders of models that it goes on from or is taught by, by the names of their settings; OUT may be none of
+    them. Raises WrongRequest before anything is written, Interrupted when asked to stop. In a team of processes only the main
+    one gives folders back.
     """
     folders = {seed: out if len(seeds) == 1 else out / f"seed-{seed}" for seed in seeds}
     keep.refuse_other(out)
+    keep.refuse_loss(out, read)
     if not fresh:
+        keep.refuse_mixed(out, several=len(seeds) > 1)
         for seed, folder in folders.items():
             keep.refuse_another(folder, course.plan(seed), course.defaults)
-    first = None
-    if fresh or not all((folder / keep.DONE).exists() for folder in folders.values()):
-        first = course.lesson(seeds[0])  # what is wrong is said before anything is written
+    waiting = [seed for seed, folder in folders.items() if fresh or not (folder / keep.DONE).exists()]
+    ready = {seed: course.lesson(seed) for seed in waiting[:1]}  # what is wrong is said before anything is written
     with keep.alone_in(out) if mates.main else nullcontext():
         if fresh and mates.main:
             keep.throw_away(out, (CURVES, *course.more))
@@ -107,13 +111,14 @@ def attend(
             if mates.told((folder / keep.DONE).exists()):
                 watcher.says(f"{folder} is finished already")
                 continue
-            lesson = first if first and seed == seeds[0] else course.lesson(seed)
-            first = None  # a model at a time
+            lesson = ready.pop(seed, None) or course.lesson(seed)
             _taken(lesson, folder, course.plan(seed), course.score, mates, watcher, checkpoint_seconds)
+            del lesson  # a model at a time
         if mates.main and len(folders) > 1:
             records = [keep.record(folder / keep.DONE) for folder in folders.values()]
-            for name, content in course.summary(records).items():
-                write_atomic(out / name, content)
+            files = course.summary(records)
+            for name in sorted(files, key=lambda name: name != keep.SEEDS):  # beside it the others are known as ours
+                write_atomic(out / name, files[name])
     return list(folders.values()) if mates.main else []
 
 
@@ -150,3 +155,15 @@ def _taken(
     history = {"loss": progress.losses, "score": progress.scores, "best_epoch": progress.best_epoch + 1}
     record = {**plan, "precision": progress.precision, "processes": mates.size, "history": history}
     keep.put(apart, folder, lesson.finish(apart, record))
+
+
+def over_seeds(records: Sequence[Mapping[str, Any]], name: str, scores: Sequence[float]) -> dict[str, Any]:
+    """What SEEDS says: the score of each model, with its mean and spread; of test, or of validation where there is no test."""
+    mean = sum(scores) / len(scores)
+    return {
+        "seeds": [record["recipe"]["seed"] for record in records],
+        "part": "test" if "test" in records[0]["results"] else "validation",
+        name: list(scores),
+        "mean": mean,
+        "standard_deviation": math.sqrt(sum((one - mean) ** 2 for one in scores) / (len(scores) - 1)),
+    }

@@ -12,16 +12,44 @@ import orjson
 from factory.errors import WrongRequest
 from factory.files import locked, sync, write_atomic, writing
 
-DONE, PLAN = "training.json", "plan.json"
+DONE, SEEDS, PLAN = "training.json", "seeds.json", "plan.json"
+CARD = "README.md"
 WORK = ".training"  # checkpoints, until a model is finished
+LOCK = ".lock"
+OVERWRITTEN = (  # names of what is written, and of models and datasets of others
+    *("config.json", "adapter_config.json", CARD, "tokenizer*", "chat_template.jinja", "words.tsv"),
+    *("*.safetensors", "*.bin", "*.parquet"),
+)
 RESULTS = ("results.json", "results.md")  # of `factory evaluate`, which are of a model that FRESH throws away
 
 
 def refuse_other(out: Path) -> None:
-    """WrongRequest where OUT is a run or a project and no place for a model."""
+    """WrongRequest where OUT is a run or a project, or holds files that no training of ours wrote and this one would
+    overwrite."""
     for name in ("run.toml", "pyproject.toml"):
         if (out / name).exists():
             raise WrongRequest(f"OUT={out} is no place for a model (it holds {name}); give another OUT")
+    if any((out / name).exists() for name in (DONE, SEEDS, WORK, LOCK)):
+        return
+    strange = sorted(path.name for pattern in OVERWRITTEN for path in out.glob(pattern))
+    if strange:
+        raise WrongRequest(f"OUT={out} holds {strange[0]}, which no training of ours wrote there; give another OUT")
+
+
+def refuse_loss(out: Path, read: Mapping[str, str]) -> None:
+    """WrongRequest where OUT is or holds a model that is read, which FRESH would take away; `read` has their folders by the
+    names of their settings, '' where there is none."""
+    for name, given in read.items():
+        place = Path(given).expanduser().resolve()
+        if given and place.exists() and out.resolve() in (place, *place.parents):
+            raise WrongRequest(f"OUT={out} is or holds {name}={given}, which would be lost; give another OUT")
+
+
+def refuse_mixed(out: Path, several: bool) -> None:
+    """WrongRequest where OUT holds one model and several are asked for, or the other way round."""
+    if (out / (DONE if several else SEEDS)).exists():
+        there = "one model" if several else "models of several seeds"
+        raise WrongRequest(f"OUT={out} holds {there}; give another OUT, or FRESH=1 to throw that away")
 
 
 def alone_in(out: Path) -> AbstractContextManager[int]:
@@ -30,14 +58,19 @@ def alone_in(out: Path) -> AbstractContextManager[int]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise WrongRequest(f"OUT={out} cannot be made ({err.strerror}); choose another OUT") from err
-    return locked(out / ".lock")
+    return locked(out / LOCK)
 
 
 def record(path: Path) -> dict[str, Any]:
-    """What was written of a training, finished or begun."""
+    """What was written of a training, finished or begun; WrongRequest where it lacks what every record has."""
+    wanted = {"recipe": dict, "fingerprint": str} | ({"results": dict} if path.name == DONE else {})
     try:
-        return dict(orjson.loads(path.read_bytes()))
-    except (OSError, ValueError) as err:
+        found = dict(orjson.loads(path.read_bytes()))
+        for name, kind in wanted.items():
+            if not isinstance(found.get(name), kind):
+                raise ValueError(f"it lacks {name}")
+        return found
+    except (OSError, ValueError, TypeError) as err:
         raise WrongRequest(f"{path} cannot be read ({err}); give another OUT, or FRESH=1 to throw it away") from err
 
 
@@ -51,7 +84,7 @@ def refuse_another(folder: Path, plan: Mapping[str, Any], defaults: Mapping[str,
         if not path.exists():
             continue
         before = record(path)
-        then = {**defaults, **before.get("recipe", {}), "data": before.get("fingerprint")}
+        then = {**defaults, **before["recipe"], "data": before["fingerprint"]}
         now = {**plan["recipe"], "data": plan["fingerprint"]}
         changed = [name for name in now if then.get(name) != now[name]]
         if changed:
@@ -96,7 +129,7 @@ def _readable(apart: Path) -> int:
 def throw_away(out: Path, more: Iterable[str] = ()) -> None:
     """Takes away what trainings and evaluations wrote into OUT, and nothing else; `more` are folders of theirs."""
     for folder in (out, *sorted(out.glob("seed-*"))):
-        files = [*files_of(folder / DONE), *RESULTS]
+        files = [*files_of(folder / DONE), *RESULTS, *([CARD, SEEDS] if (folder / SEEDS).exists() else [])]
         (folder / DONE).unlink(missing_ok=True)  # first: what is half gone is no model
         for name in files:
             (folder / name).unlink(missing_ok=True)

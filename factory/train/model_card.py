@@ -129,7 +129,7 @@ def _settings(record: Mapping[str, Any]) -> list[str]:
     recipe = record["recipe"]
     used = {**recipe, **{name: record[name] for name in ("batch", "max_length", "precision") if name in record}}
     of_others = {
-        name for owner, names in _OF.items() if owner not in (recipe["loss"], recipe["sampling"]) for name in names
+        name for owner, names in _OF.items() if owner not in (recipe["loss"], recipe.get("sampling")) for name in names
     }
     said = [
         f"- {name}: {value}" for name, value in used.items() if name not in of_others and _worth_saying(name, value)

@@ -7,12 +7,13 @@ the last layer is put back onto 0 to 1 at the end, so the folder is a standard r
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,10 +26,10 @@ from factory.files import write_atomic
 from factory.train import data as rows_of
 from factory.train import keep, leaks, loop, model, team, vad_card, vad_figures, vad_words
 from factory.train import recipe as recipes
-from factory.train.curves import Curves
-from factory.train.encoder import CURVES, Watcher
+from factory.train.course import Watcher, attend, over_seeds
 from factory.train.recipe import Recipe
 from factory.train.records import PARTS, Dataset, Examples
+from factory.train.work import Progress, Report
 
 Floats = NDArray[np.floating[Any]]
 DIMENSIONS = finished.DIMENSIONS
@@ -192,64 +193,47 @@ def train(
     """
     mates = team.here()
     watcher = watcher if watcher and mates.main else Watcher(stops=watcher.stops if watcher else lambda: False)
-    keep.refuse_other(out)
-    data = load(spec)
-    folders = {seed: out if len(seeds) == 1 else out / f"seed-{seed}" for seed in seeds}
-    plans = {seed: _plan(spec, data, replace(made, seed=seed)) for seed in seeds}
-    if not fresh:
-        for seed, folder in folders.items():
-            keep.refuse_another(folder, plans[seed], _defaults())
-    first = None if _all_done(folders, fresh) else _begun(data, replace(made, seed=seeds[0]), mates)
-    with keep.alone_in(out) if mates.main else nullcontext():
-        if fresh and mates.main:
-            keep.throw_away(out, [CURVES])
-        watcher.says(_described(data))
-        for note in data.parts.notes:
-            watcher.says(f"  {note}")
-        mates.told(None)  # the others wait here until the folder is ours
-        for seed, folder in folders.items():
-            if mates.told((folder / keep.DONE).exists()):
-                watcher.says(f"{folder} is finished already")
-                continue
-            begun = first if first and seed == seeds[0] else _begun(data, replace(made, seed=seed), mates)
-            _one(begun, folder, plans[seed], watcher, mates, checkpoint_seconds)
-        if not mates.main:
-            return []
-        done = [Trained(folder=at, seed=seed, record=keep.record(at / keep.DONE)) for seed, at in folders.items()]
-        if len(done) > 1:
-            write_atomic(out / "README.md", vad_card.of_seeds([one.record for one in done]).encode())
-    return done
+    course = Values(spec, made, mates)
+    folders = attend(course, out, seeds, mates, watcher, checkpoint_seconds, read={"INIT": made.init}, fresh=fresh)
+    records = [keep.record(folder / keep.DONE) for folder in folders]
+    return [
+        Trained(folder=folder, seed=record["recipe"]["seed"], record=record)
+        for folder, record in zip(folders, records, strict=True)
+    ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Begun:
-    """A model and its rows, ready to be trained; nothing has been written yet."""
+class Values:
+    """The course of a regressor: EmoBank's ratings, and what a model of a seed is."""
 
-    recipe: Recipe
-    data: Data
-    scale: Scale
-    net: Any
-    tokenizer: Any
-    shown: model.Shown
+    score, more = "pearson", ()
 
-    def tokens(self, part: Examples) -> loop.Tokens:
-        return self.shown.tokens(part.texts, part.contexts)
+    def __init__(self, spec: str, made: Recipe, mates: team.Team) -> None:
+        self._spec, self._made, self._mates = spec, made, mates
+        self.defaults = {field.name: field.default for field in fields(Recipe)}
 
-    def values(self, tokens: loop.Tokens) -> Floats:
-        """[rows, 3] from 0 to 1, of the model as it is once its last layer says values."""
-        return np.asarray(loop.logits(self.net, self.tokenizer, tokens).astype(np.float64).clip(0, 1))
+    @cached_property
+    def _data(self) -> Data:
+        return load(self._spec)
 
+    @property
+    def says(self) -> Sequence[str]:
+        return [_described(self._data), *(f"  {note}" for note in self._data.parts.notes)]
 
-def _plan(spec: str, data: Data, made: Recipe) -> dict[str, Any]:
-    return {"task": "vad", "recipe": asdict(made), "data": spec, "fingerprint": data.parts.fingerprint()}
+    def plan(self, seed: int) -> Mapping[str, Any]:
+        made = replace(self._made, seed=seed)
+        fingerprint = self._data.parts.fingerprint()
+        return {"task": "vad", "recipe": asdict(made), "data": self._spec, "fingerprint": fingerprint}
 
+    def lesson(self, seed: int) -> "Lesson":
+        return Lesson(self._data, replace(self._made, seed=seed), self._mates)
 
-def _defaults() -> dict[str, Any]:
-    return {field.name: field.default for field in fields(Recipe)}
-
-
-def _all_done(folders: Mapping[int, Path], fresh: bool) -> bool:
-    return not fresh and all((folder / keep.DONE).exists() for folder in folders.values())
+    def summary(self, records: Sequence[Mapping[str, Any]]) -> Mapping[str, bytes]:
+        each = [record["results"] for record in records]
+        told = over_seeds(
+            records, "mean_pearson", [one.get("test", one["validation"])["mean_pearson"]["value"] for one in each]
+        )
+        card = vad_card.of_seeds(records)
+        return {keep.SEEDS: orjson.dumps(told, option=orjson.OPT_INDENT_2), keep.CARD: card.encode()}
 
 
 def _described(data: Data) -> str:
@@ -258,37 +242,101 @@ def _described(data: Data) -> str:
     return f"EmoBank: {counts} rows with valence, arousal and dominance{more}"
 
 
-def _begun(data: Data, made: Recipe, mates: team.Team) -> _Begun:
-    torch.manual_seed(made.seed)
-    if made.limit and made.limit < len(data.parts.train):
-        fewer = rows_of.subset(data.parts.train, made.limit, made.seed)
-        data = replace(data, parts=replace(data.parts, train=fewer))
-    found = model.load(
-        made.init or made.base,
-        DIMENSIONS,
-        revision=made.revision,
-        dropout=made.dropout,
-        mean_layer=made.mean_layer,
-        name="INIT" if made.init else "BASE",
-    )
-    found.model.config.problem_type = "regression"
-    made = recipes.for_rows(made, contextual=False)
-    made = replace(made, max_length=min(made.max_length, model.longest(found.model, found.tokenizer)))
-    values = data.parts.train.hard.astype(np.float64)
-    scale = Scale(values.mean(axis=0), np.maximum(values.std(axis=0), 1e-3))
-    if not found.new_head:
-        made = replace(made, head_rate=0.0)
-        onto(found.model, Scale(-scale.mean / scale.spread, 1 / scale.spread))
-    return _Begun(
-        recipe=made,
-        data=data,
-        scale=scale,
-        net=found.model.to(mates.device),
-        tokenizer=found.tokenizer,
-        shown=model.Shown(
+class Lesson:
+    """One regressor on its device, with its rows; test is looked at once, at the end."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, data: Data, made: Recipe, mates: team.Team) -> None:
+        torch.manual_seed(made.seed)
+        if made.limit and made.limit < len(data.parts.train):
+            fewer = rows_of.subset(data.parts.train, made.limit, made.seed)
+            data = replace(data, parts=replace(data.parts, train=fewer))
+        found = model.load(
+            made.init or made.base,
+            DIMENSIONS,
+            revision=made.revision,
+            dropout=made.dropout,
+            mean_layer=made.mean_layer,
+            name="INIT" if made.init else "BASE",
+        )
+        found.model.config.problem_type = "regression"
+        made = recipes.for_rows(made, contextual=False)
+        made = replace(made, max_length=min(made.max_length, model.longest(found.model, found.tokenizer)))
+        values = data.parts.train.hard.astype(np.float64)
+        self.scale = scale = Scale(values.mean(axis=0), np.maximum(values.std(axis=0), 1e-3))
+        if not found.new_head:
+            made = replace(made, head_rate=0.0)
+            onto(found.model, Scale(-scale.mean / scale.spread, 1 / scale.spread))
+        self.data, self._recipe, self._mates = data, made, mates
+        self.net, self.tokenizer = found.model.to(mates.device), found.tokenizer
+        self._shown = model.Shown(
             tokenizer=found.tokenizer, max_length=made.max_length, token_types=model.segments(found.model)
-        ),
-    )
+        )
+
+    def tokens(self, part: Examples) -> loop.Tokens:
+        return self._shown.tokens(part.texts, part.contexts)
+
+    def _values(self, tokens: loop.Tokens) -> Floats:
+        """[rows, 3] from 0 to 1, of the model as it is once its last layer says values."""
+        return np.asarray(loop.logits(self.net, self.tokenizer, tokens).astype(np.float64).clip(0, 1))
+
+    def learn(
+        self, work: Path, report: Callable[[Report], None], stops: Callable[[], bool], checkpoint_seconds: float
+    ) -> Progress:
+        parts, scale, made = self.data.parts, self.scale, self._recipe
+
+        def score(found: Floats) -> float:  # r is blind to the scale, so the standardised outputs will do
+            return float(metrics.pearson(parts.validation.hard.astype(np.float64), found.astype(np.float64)).mean())
+
+        task = loop.Task(
+            tokens=self.tokens(parts.train),
+            targets=(parts.train.hard - scale.mean) / scale.spread,
+            loss=loss_of(made.loss),
+            validation=self.tokens(parts.validation),
+            score=score,
+        )
+        return loop.fit(self.net, self.tokenizer, task, made, work, self._mates, report, stops, checkpoint_seconds)
+
+    def finish(self, apart: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+        parts, scale, made = self.data.parts, self.scale, self._recipe
+        onto(self.net, scale)
+        table = self._table()
+        held = {part: getattr(parts, part) for part in PARTS[1:] if len(getattr(parts, part))}
+        whole = {
+            **record,
+            "factory": __version__,
+            "classes": list(DIMENSIONS),
+            "rows": {part: len(getattr(parts, part)) for part in PARTS},
+            "more": len(self.data.more),
+            "notes": list(parts.notes),
+            "licence": LICENCE,
+            "base": made.init or made.base,
+            "scale": {"mean": scale.mean.tolist(), "spread": scale.spread.tolist()},
+            "max_length": made.max_length,
+            "results": {
+                part: vad_figures.measured(one.hard, self._values(self.tokens(one)), scale.mean)
+                for part, one in held.items()
+            },
+            "words": table.told() | {part: vad_words.worth(table.table, one, scale.mean) for part, one in held.items()},
+            "torch": torch.__version__,
+        }
+        model.save(self.net, self.tokenizer, apart, {finished.NOTE: _note(whole)})
+        write_atomic(apart / finished.WORDS, table.file())
+        write_atomic(apart / keep.CARD, vad_card.written(whole).encode())
+        return whole
+
+    def _table(self) -> vad_words.Learnt:
+        """From the training part, and from the texts without ratings as the regressor rates them."""
+        parts, more = self.data.parts, self.data.more
+        values = parts.train.hard.astype(np.float64)
+        source = (
+            f"ridge on the words of the training part of {' and of '.join(self.data.sources)}, with EmoBank's ratings"
+        )
+        if more:
+            values = np.concatenate([values, self._values(self._shown.tokens(more, [""] * len(more)))])
+            source += " and, for the rest, those of the regressor beside it"
+        return vad_words.learnt([*parts.train.texts, *more], values, parts.validation, licence=LICENCE, source=source)
 
 
 def onto(net: Any, scale: Scale) -> None:
@@ -320,80 +368,6 @@ def concordance(said: Tensor, truth: Tensor) -> Tensor:
     both = (apart * truly).mean(dim=0)
     spread = (apart**2).mean(dim=0) + (truly**2).mean(dim=0)
     return 2 * both / (spread + (said.mean(dim=0) - truth.mean(dim=0)) ** 2 + 1e-6)
-
-
-def _one(
-    begun: _Begun, folder: Path, plan: Mapping[str, Any], watcher: Watcher, mates: team.Team, checkpoint_seconds: float
-) -> None:
-    """Trains one regressor, makes its table of words and writes both; test is looked at once, at the end."""
-    parts, scale = begun.data.parts, begun.scale
-    work = keep.begin(folder, plan) if mates.main else folder / keep.WORK
-    validation = begun.tokens(parts.validation)
-
-    def score(found: Floats) -> float:  # r is blind to the scale, so the standardised outputs will do
-        return float(metrics.pearson(parts.validation.hard.astype(np.float64), found.astype(np.float64)).mean())
-
-    task = loop.Task(
-        tokens=begun.tokens(parts.train),
-        targets=(parts.train.hard - scale.mean) / scale.spread,
-        loss=loss_of(begun.recipe.loss),
-        validation=validation,
-        score=score,
-    )
-    curves = Curves(folder / CURVES) if mates.main else None
-
-    def report(one: loop.Report) -> None:
-        if curves is not None:
-            curves(one)
-        watcher.reports(one)
-
-    try:
-        progress = loop.fit(
-            begun.net, begun.tokenizer, task, begun.recipe, work, mates, report, watcher.stops, checkpoint_seconds
-        )
-    finally:
-        if curves is not None:
-            curves.close()
-    if not mates.main:
-        return
-    onto(begun.net, scale)
-    table = _table(begun)
-    held = {part: getattr(parts, part) for part in PARTS[1:] if len(getattr(parts, part))}
-    record = dict(plan) | {
-        "factory": __version__,
-        "classes": list(DIMENSIONS),
-        "rows": {part: len(getattr(parts, part)) for part in PARTS},
-        "more": len(begun.data.more),
-        "notes": list(parts.notes),
-        "licence": LICENCE,
-        "base": begun.recipe.init or begun.recipe.base,
-        "scale": {"mean": scale.mean.tolist(), "spread": scale.spread.tolist()},
-        "max_length": begun.recipe.max_length,
-        "precision": progress.precision,
-        "history": {"loss": progress.losses, "score": progress.scores, "best_epoch": progress.best_epoch + 1},
-        "results": {
-            part: vad_figures.measured(one.hard, begun.values(begun.tokens(one)), scale.mean)
-            for part, one in held.items()
-        },
-        "words": table.told() | {part: vad_words.worth(table.table, one, scale.mean) for part, one in held.items()},
-        "torch": torch.__version__,
-    }
-    apart = work / "model"
-    model.save(begun.net, begun.tokenizer, apart, {finished.NOTE: _note(record)})
-    write_atomic(apart / finished.WORDS, table.file())
-    write_atomic(apart / "README.md", vad_card.written(record).encode())
-    keep.put(apart, folder, record)
-
-
-def _table(begun: _Begun) -> vad_words.Learnt:
-    """From the training part, and from the texts without ratings as the regressor rates them."""
-    parts, more = begun.data.parts, begun.data.more
-    values = parts.train.hard.astype(np.float64)
-    source = f"ridge on the words of the training part of {' and of '.join(begun.data.sources)}, with EmoBank's ratings"
-    if more:
-        values = np.concatenate([values, begun.values(begun.shown.tokens(more, [""] * len(more)))])
-        source += " and, for the rest, those of the regressor beside it"
-    return vad_words.learnt([*parts.train.texts, *more], values, parts.validation, licence=LICENCE, source=source)
 
 
 def _note(record: Mapping[str, Any]) -> dict[str, Any]:

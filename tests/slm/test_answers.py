@@ -535,3 +535,12 @@ def test_an_adapter_for_another_base_is_one_sentence(tiny: dict[str, Path], adap
             source.check()
             Remembering(source).answers([ask()])
         assert "\n" not in str(caught.value)
+
+
+def test_a_config_whose_architectures_are_no_list_is_no_crash(tmp_path: Path) -> None:
+    """What is wrong with it is said by what loads it."""
+    from factory.cli_evaluate import kind_of
+
+    (tmp_path / "config.json").write_text('{"architectures": 3}')
+    assert kind_of(str(tmp_path)) == "classifier"
+    assert find(str(tmp_path)).adapter is None

@@ -234,6 +234,26 @@ def test_a_finished_model_is_not_trained_again_and_is_merged_when_that_is_asked_
     assert not (tmp_path / "out" / "merged").exists() and _record(tmp_path / "out")["recipe"]["lora_rank"] == 8
 
 
+def test_an_out_of_others_is_refused_and_stays_as_it_is(folder: Path, data: Path, tmp_path: Path) -> None:
+    """Files of somebody else, the base that is read, one model where several are asked for, a record that is none."""
+    (tmp_path / "adapter_config.json").write_text("{}")
+    for name, record in (("one", '{"recipe": {}, "fingerprint": "x", "results": {}}'), ("half", '{"recipe": {}}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "training.json").write_text(record)
+    made = recipe(base=str(folder), **HOW)
+    cases: list[tuple[Path, tuple[int, ...], bool, str]] = [
+        (tmp_path, (0,), False, "holds adapter_config.json, which no training of ours wrote"),
+        (folder.parent, (0,), True, "is or holds BASE="),
+        (tmp_path / "one", (0, 1), False, "holds one model"),
+        (tmp_path / "half", (0,), False, "it lacks fingerprint"),
+    ]
+    for out, seeds, fresh, said in cases:
+        before = sorted(out.rglob("*"))
+        with pytest.raises(WrongRequest, match=said) as found:
+            train.train(str(data), out, made, seeds, fresh=fresh)
+        assert "\n" not in str(found.value) and sorted(out.rglob("*")) == before
+
+
 def test_several_seeds_give_an_adapter_each_and_their_mean(folder: Path, data: Path, tmp_path: Path) -> None:
     """Different ones, with a card over both."""
     train.train(str(data), tmp_path, recipe(base=str(folder), **{**HOW, "epochs": 1}), seeds=(0, 1))
@@ -274,7 +294,7 @@ def test_a_limit_takes_so_many_rows_by_the_seed(folder: Path, pools: str) -> Non
 def test_a_guide_speaks_in_place_of_the_rows_own_appraisals(
     folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read from the utterances of the training part, and only with its switch on."""
+    """Read from the utterances of the training part; without a guide the rows speak for themselves."""
     from factory.train import guide
 
     asked: list[str] = []
@@ -290,7 +310,7 @@ def test_a_guide_speaks_in_place_of_the_rows_own_appraisals(
 
     monkeypatch.setattr(guide, "Guide", Fake)
     pools = load(str(data), tasks=("emotion_json",))
-    off = train.Lesson(pools, recipe(base=str(folder), **HOW, guide="there"), team.here())
+    off = train.Lesson(pools, recipe(base=str(folder), **HOW), team.here())
     assert not asked and off.sides["train"].guide[0, 2] == pytest.approx(0.9)
     made = recipe(base=str(folder), **HOW, guide="there", appraisal_weight=0.1)
     on = train.Lesson(pools, made, team.here())
@@ -375,6 +395,19 @@ def test_a_classifier_that_was_stopped_ends_as_one_that_was_not(folder: Path, da
 # What is typed --------------------------------------------------------------------------------------------------------------
 
 
+def test_a_model_of_vad_that_would_decide_nothing_is_refused(data: Path, tmp_path: Path) -> None:
+    """A run's rows have values of their own, so it is looked at only for its words, or for a benchmark's texts."""
+    for more, said in (
+        ({}, "VAD=nowhere decides nothing here"),
+        ({"preserve_weight": 0.1}, "nowhere is no table of words"),
+    ):
+        with pytest.raises(WrongRequest, match=said):
+            train.train(str(data), tmp_path / "out", recipe(base="x", vad="nowhere", **more))
+    with pytest.raises(WrongRequest) as found:
+        train.train(f"goemotions:{tmp_path}", tmp_path / "out", recipe(base="x", vad="nowhere"))
+    assert "decides nothing" not in str(found.value)
+
+
 def test_presets_are_as_published() -> None:
     """METHODS 3.4, 5.2 and 6.1."""
     loom = recipe("emoloom", base="x", vad="v")
@@ -409,6 +442,9 @@ def test_presets_are_as_published() -> None:
         ({"cooling": True, "mix": "0.2,0.8"}, "label_weight=0.5"),
         ({"preserve_weight": 0.1}, "give VAD=models/vad"),
         ({"mode": "classify", "vad_weight": 1.0}, "vad_weight is of MODE=generate"),
+        ({"mode": "classify", "vad": "models/vad"}, "vad decides nothing with MODE=classify"),
+        ({"loss": "bce"}, "loss decides nothing with MODE=generate"),
+        ({"guide": "models/guide"}, "GUIDE decides nothing without its term"),
         ({"alpha": "joi=0.1"}, "alpha=joi=0.1 is neither"),
         ({"alpha": "2"}, "alpha=2 is neither"),
         ({"lora_rank": 0}, "lora_rank = 0 is not between 1 and 1024"),

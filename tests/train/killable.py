@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 from factory.train import encoder
+from factory.train.course import Watcher
 from factory.train.recipe import recipe
+from factory.train.work import Report
 
 data, out, base, *wait = sys.argv[1:]
 made = recipe(
@@ -16,10 +18,10 @@ made = recipe(
 )
 
 
-def report(one: encoder.loop.Report) -> None:
+def report(one: Report) -> None:
     print(one.update, flush=True)
     if wait and one.update >= int(wait[0]):
         time.sleep(60)
 
 
-encoder.train(data, Path(out), made, watcher=encoder.Watcher(reports=report), checkpoint_seconds=0.0)
+encoder.train(data, Path(out), made, watcher=Watcher(reports=report), checkpoint_seconds=0.0)

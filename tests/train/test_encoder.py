@@ -20,6 +20,7 @@ pytest.importorskip("sklearn")
 
 from factory.predict import Classifier  # noqa: E402
 from factory.train import encoder, head, loop, model, thresholds  # noqa: E402
+from factory.train.course import Watcher  # noqa: E402
 from factory.train.recipe import Recipe, for_rows, recipe  # noqa: E402
 
 Base = Callable[..., Path]
@@ -203,7 +204,7 @@ def test_a_finished_model_is_not_trained_again(trained: Path, rows: Path) -> Non
     """The same call says so and changes nothing; it may come with another path to the same data."""
     before, said = {n: (trained / n).read_bytes() for n in _files(trained)}, []
     made = Recipe(**_record(trained)["recipe"])
-    (found,) = encoder.train(f"{rows}/", trained, made, watcher=encoder.Watcher(says=said.append))
+    (found,) = encoder.train(f"{rows}/", trained, made, watcher=Watcher(says=said.append))
     assert {n: (trained / n).read_bytes() for n in _files(trained)} == before
     assert any("is finished already" in line for line in said) and found.test is not None
 
@@ -243,7 +244,7 @@ def test_two_trainings_do_not_share_a_folder(rows: Path, tmp_path: Path, how: Ca
                 encoder.train(str(rows), out, how(epochs=1))
             told.append(str(caught.value))
 
-    encoder.train(str(rows), out, how(epochs=1), watcher=encoder.Watcher(reports=report))
+    encoder.train(str(rows), out, how(epochs=1), watcher=Watcher(reports=report))
     assert told
 
 
@@ -259,7 +260,7 @@ def test_several_seeds_give_a_model_each_and_their_mean(rows: Path, tmp_path: Pa
         return calls[0] == 20  # 15 updates an epoch, one epoch each
 
     with pytest.raises(Interrupted):
-        encoder.train(str(rows), out, how(epochs=1), (0, 1, 2), encoder.Watcher(stops=stops))
+        encoder.train(str(rows), out, how(epochs=1), (0, 1, 2), Watcher(stops=stops))
     assert (out / "seed-0" / "training.json").exists() and (out / "seed-1" / ".training").is_dir()
     found = encoder.train(str(rows), out, how(epochs=1), (0, 1, 2))
     values = [one.test.value for one in found if one.test]

@@ -1,5 +1,6 @@
 """Facts about the appraisal guide: what it learns from, what it is tested on, what it says."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,10 @@ def test_odd_ratings_of_a_model_are_not_learnt_from_and_those_of_people_are(base
     assert by_model["signs"] is True and by_model["against_signs"]["goal_attainment"] == 0.5
     by_people = guide.train(f"isear:{_isear(tmp_path / 'isear')}", tmp_path / "b", base=str(base())).record
     assert by_people["signs"] is False
+    cards = [(tmp_path / name / "README.md").read_text("utf-8") for name in ("a", "b")]
+    chosen = "(C = 0.3) was chosen from seven values on the"
+    assert f"{chosen} folds of ISEAR, others than these." in cards[0]
+    assert f"{chosen} very folds of ISEAR whose AUCs stand here, so these flatter slightly." in cards[1]
 
 
 def test_answers_of_isear_become_appraisals_in_their_direction(tmp_path: Path) -> None:
@@ -159,6 +164,21 @@ def test_the_real_answers_agree_with_their_emotions() -> None:
     assert mean["anger"][fair] < 0.3 < mean["joy"][fair] and mean["joy"][fair] > 0.9
     assert mean["sadness"][control] < 0.4 < mean["anger"][control]
     assert len(set(rated.groups)) > 500
+
+
+def test_an_out_of_others_is_refused_and_stays_as_it_is(trained: guide.Trained, base: Any, tmp_path: Path) -> None:
+    """Files of somebody else, the base that is read, models of several seeds."""
+    run = _view(tmp_path / "run")
+    for name, said in (("README.md", "no training of ours wrote"), ("seeds.json", "models of several seeds")):
+        (tmp_path / name).write_text("mine", "utf-8")
+        with pytest.raises(WrongRequest, match=said):
+            guide.train(str(run), tmp_path, base=str(base()))
+        assert {path.name for path in tmp_path.iterdir()} <= {"run", "README.md", "seeds.json"}
+    shutil.copytree(base(), tmp_path / "taught")
+    (tmp_path / "taught" / "training.json").write_bytes((trained.folder / "training.json").read_bytes())
+    with pytest.raises(WrongRequest, match="is or holds BASE="):
+        guide.train(str(run), tmp_path / "taught", base=str(tmp_path / "taught"), fresh=True)
+    assert (tmp_path / "taught" / "model.safetensors").exists()
 
 
 def test_what_cannot_be_is_one_sentence(base: Any, trained: guide.Trained, tmp_path: Path) -> None:

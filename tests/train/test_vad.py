@@ -21,7 +21,7 @@ pytest.importorskip("sklearn")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from factory.train import vad, vad_figures, vad_words  # noqa: E402
-from factory.train.encoder import Watcher  # noqa: E402
+from factory.train.course import Watcher  # noqa: E402
 
 Base = Callable[..., Path]
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/emobank"
@@ -82,7 +82,7 @@ def test_validation_chooses_the_epoch(trained: vad.Trained) -> None:
 def test_going_on_from_a_regressor_starts_with_what_it_says(trained: vad.Trained, ratings: Path) -> None:
     """INIT unfolds the scale of the last layer, so that what is learnt from is what was learnt."""
     made = vad.recipe(init=str(trained.folder), **HOW)
-    begun = vad._begun(vad.load(f"emobank:{ratings}"), made, vad.team.here())
+    begun = vad.Lesson(vad.load(f"emobank:{ratings}"), made, vad.team.here())
     part = begun.data.parts.test
     found = vad.loop.logits(begun.net, begun.tokenizer, begun.tokens(part))
     mine = found * begun.scale.spread + begun.scale.mean
@@ -157,6 +157,9 @@ def test_several_seeds_have_a_folder_each_and_their_mean_above(base: Base, ratin
     first = vad.train(f"emobank:{ratings}", tmp_path / "m", made, (0, 1))
     assert [one.folder.name for one in first] == ["seed-0", "seed-1"] and all(is_one(one.folder) for one in first)
     assert "| mean |" in (tmp_path / "m" / "README.md").read_text("utf-8")
+    told = json.loads((tmp_path / "m" / "seeds.json").read_text("utf-8"))
+    values = [one.record["results"]["test"]["mean_pearson"]["value"] for one in first]
+    assert told["seeds"] == [0, 1] and told["mean_pearson"] == values and told["mean"] == pytest.approx(np.mean(values))
     said: list[str] = []
     vad.train(f"emobank:{ratings}", tmp_path / "m", made, (0, 1), Watcher(says=said.append))
     assert sum("is finished already" in line for line in said) == 2
@@ -167,6 +170,26 @@ def test_another_training_in_the_same_folder_is_refused(trained: vad.Trained, ra
     made = vad.recipe(base=str(base()), epochs=12, patience=0, loss="ccc", **HOW)
     with pytest.raises(WrongRequest, match="loss was 'mse', is 'ccc'"):
         vad.train(f"emobank:{ratings}", trained.folder, made)
+
+
+def test_an_out_of_others_is_refused_and_stays_as_it_is(trained: vad.Trained, ratings: Path, tmp_path: Path) -> None:
+    """Files of somebody else, the model to go on from, one model where several are asked for, a record that is none."""
+    (tmp_path / "words.tsv").write_text("mine", "utf-8")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "training.json").write_text('{"recipe": {}, "fingerprint": "x"}', "utf-8")
+    made, again = vad.recipe(**HOW), vad.recipe(init=str(trained.folder), **HOW)
+    cases: list[tuple[Path, Any, tuple[int, ...], bool, str]] = [
+        (tmp_path, made, (0,), False, "holds words.tsv, which no training of ours wrote"),
+        (trained.folder, again, (0,), True, "is or holds INIT="),
+        (trained.folder.parent, again, (0,), True, "is or holds INIT="),
+        (trained.folder, made, (0, 1), False, "holds one model"),
+        (tmp_path / "half", made, (0,), False, "it lacks results"),
+    ]
+    for out, how, seeds, fresh, said in cases:
+        before = sorted(out.rglob("*"))
+        with pytest.raises(WrongRequest, match=said) as found:
+            vad.train(f"emobank:{ratings}", out, how, seeds, fresh=fresh)
+        assert "\n" not in str(found.value) and sorted(out.rglob("*")) == before
 
 
 def test_the_card_says_licence_figures_and_the_constant(trained: vad.Trained) -> None:

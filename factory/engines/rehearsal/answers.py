@@ -173,8 +173,8 @@ def _mention(actor: str, scene: Scene) -> str:
 
 
 def _context(fields: Fields, dice: Dice) -> dict[str, Any]:
-    """Two to four sentences of the passage itself, ending where the actor is last spoken of; now and then with an aside
-    that names the feeling, so that cleaning has work to do."""
+    """Two to four sentences of the passage itself, ending where the actor is last spoken of, and what has befallen the actor
+    since; now and then with an aside that names the feeling, so that cleaning has work to do."""
     passage, actor = fields["passage"], fields["actor"]
     scene = read_scene(passage)
     items = []
@@ -184,8 +184,18 @@ def _context(fields: Fields, dice: Dice) -> dict[str, Any]:
         asides = fitting(label, "asides", _ACTOR)
         if asides and dice.chance(0.4):
             told = f"{told} {dice.pick(asides).fill({'actor': _mention(actor, scene)})}"
-        items.append({"n": n, "context": told})
+        items.append({"n": n, "context": f"{told} {_befallen(label, text, actor, scene, dice)}".strip()})
     return {"items": items}
+
+
+def _befallen(label: str, text: str, actor: str, scene: Scene, dice: Dice) -> str:
+    """What makes a person of the scene feel so, told without naming it: where an utterance is muted, only this shows it."""
+    values = _spoken_of(text, scene) | {"actor": _mention(actor, scene)}
+    for _ in range(4):
+        why = _phrase(label, "rationales", frozenset(values), dice, set(), anchored=0.7).fill(values)
+        if not ALL.intersection(words(why)):
+            return why
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
