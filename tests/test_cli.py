@@ -29,7 +29,20 @@ TALE = (
 HOSTILE = "\x1b[31m\x1b]0;owned\x07\x9b5m\x08\r\u202e\u200b [red]x[/red] [bold]y[/] [/] <script>z</script> [link=file:///x]w[/link]"
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 OF_MODELS = ("train", "predict", "evaluate")
-COMMANDS = ("synth", "plan", "resume", "status", "verify", "build", "show", "trace", "rejects", "doctor", "export", *OF_MODELS)
+COMMANDS = (
+    "synth",
+    "plan",
+    "resume",
+    "status",
+    "verify",
+    "build",
+    "show",
+    "trace",
+    "rejects",
+    "doctor",
+    "export",
+    *OF_MODELS,
+)
 
 
 @dataclass(frozen=True, slots=True)
