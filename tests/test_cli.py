@@ -466,7 +466,7 @@ def test_a_wrong_configuration_is_named_with_its_place(call: Call, text: str, na
     assert not Path("run").exists()
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("synth", "plan", "doctor", *OF_MODELS)])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("synth", "plan", "doctor", "export", *OF_MODELS)])
 def test_a_folder_that_is_no_run_is_refused(call: Call, command: str) -> None:
     """Every other command wants the folder of a run, says so, and makes none."""
     more = ["row"] if command == "trace" else []
