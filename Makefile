@@ -146,9 +146,9 @@ predict: $(VENV)/.train  ## labels of texts by a model: MODEL=models/name TEXT='
 	$(call need,MODEL,MODEL=models/corpora TEXT='You came back!')
 	@$(BIN)/factory predict "$$MODEL" $(call options,TEXT CONTEXT FILE TEXT_COLUMN)
 
-evaluate: $(VENV)/.train  ## a model on public benchmarks: MODEL=models/name, or ENGINE= MODEL= [DATA=folder BENCHMARK=goemotions,emobench LIMIT= PROTOCOL= LANGUAGE= COT=1 GUIDED=1 NO_CACHE=1 TAUGHT=1 AGAINST= OUT= FRESH=1]
+evaluate: $(VENV)/.train  ## a model on public benchmarks: MODEL=models/name, or ENGINE= MODEL= [DATA=folder BENCHMARK=goemotions,emobench LIMIT= PROTOCOL= LANGUAGE= COT=1 GUIDED=1 NO_CACHE=1 TAUGHT=1 AGAINST= SET='name=value ...' OUT= FRESH=1]
 	@if [ -z "$$MODEL$$ENGINE" ]; then echo "give MODEL=..., for example: make evaluate MODEL=models/corpora DATA=data" >&2; exit 2; fi
-	@$(with_engine) $$bin/factory evaluate "$${ENGINE:+engine:}$${ENGINE:-$$MODEL}" $(if $(ENGINE),$(call options,MODEL)) $(call options,BENCHMARK DATA OUT REVISION BASE_URL CONFIG CONCURRENCY LIMIT PROTOCOL LANGUAGE AGAINST) $(if $(filter 1 yes true,$(COT)),--cot) $(if $(filter 1 yes true,$(GUIDED)),--guided) $(if $(filter 1 yes true,$(NO_CACHE)),--no-cache) $(if $(filter 1 yes true,$(TAUGHT)),--taught) $(if $(filter 1 yes true,$(FRESH)),--fresh)
+	@$(with_engine) $$bin/factory evaluate "$${ENGINE:+engine:}$${ENGINE:-$$MODEL}" $(if $(ENGINE),$(call options,MODEL)) $(call options,BENCHMARK DATA OUT REVISION BASE_URL CONFIG CONCURRENCY LIMIT PROTOCOL LANGUAGE AGAINST SET) $(if $(filter 1 yes true,$(COT)),--cot) $(if $(filter 1 yes true,$(GUIDED)),--guided) $(if $(filter 1 yes true,$(NO_CACHE)),--no-cache) $(if $(filter 1 yes true,$(TAUGHT)),--taught) $(if $(filter 1 yes true,$(FRESH)),--fresh)
 
 # Tests run side by side, a process for each core and four at most: each of them may hold a model.
 BESIDE = --numprocesses logical --maxprocesses 4 --dist worksteal

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from factory.errors import WrongRequest
+from factory.given import given
 
 if TYPE_CHECKING:
     from factory.answers import EngineAnswerer, FolderAnswerer, Source
@@ -56,6 +57,10 @@ def evaluate(
         bool, _option("the model learnt the contract: its form is not told [of make train's own]")
     ] = False,
     against: Annotated[Path | None, _option("OUT of another model's EmoBench results: paired tests")] = None,
+    set_: Annotated[
+        list[str] | None,
+        _option("of EmoBench: name=value, such as wording=ours, orders=1, tasks=EU (docs/EVALUATION.md)", "--set"),
+    ] = None,
     no_cache: Annotated[bool, _option("every token is written without the key-value cache", "--no-cache")] = False,
     fresh: Annotated[bool, _option("throw away the replies that are there and ask anew")] = False,
 ) -> None:
@@ -63,10 +68,10 @@ def evaluate(
     kind = kind_of(who)
     if who == f"{ENGINE}transformers" and model:  # the model in this process, which can do more than an engine
         who, model, kind = model, None, "writer"
-    given: dict[str, Any] = {"MODEL": model, "REVISION": revision, "BASE_URL": base_url, "CONFIG": config}
-    given |= {"CONCURRENCY": concurrency, "LIMIT": limit, "PROTOCOL": protocol, "COT": cot, "GUIDED": guided}
-    given |= {"NO_CACHE": no_cache, "FRESH": fresh, "AGAINST": against, "TAUGHT": taught}
-    _refuse_useless(kind, given)
+    told: dict[str, Any] = {"MODEL": model, "REVISION": revision, "BASE_URL": base_url, "CONFIG": config}
+    told |= {"CONCURRENCY": concurrency, "LIMIT": limit, "PROTOCOL": protocol, "COT": cot, "GUIDED": guided}
+    told |= {"NO_CACHE": no_cache, "FRESH": fresh, "AGAINST": against, "TAUGHT": taught, "SET": set_}
+    _refuse_useless(kind, told)
     _need(kind, guided)
     if kind == "classifier":
         _classifier(Path(who), benchmark, data, out)
@@ -80,13 +85,15 @@ def evaluate(
         guided=guided,
         limit=limit,
         against=against,
+        more=_more(set_ or ()),
     )
-    if against is not None and folder is None:
-        raise WrongRequest(f"AGAINST={against} is for EmoBench, which is not asked for; leave it out")
+    if folder is None and (against is not None or set_):
+        slip = f"AGAINST={against}" if against is not None else f"SET={' '.join(set_ or ())}"
+        raise WrongRequest(f"{slip} is for EmoBench, which is not asked for; leave it out")
     engine = who.removeprefix(ENGINE) if kind == "engine" else "transformers"
     reads = folder is not None and asked.protocol in ("likelihood", "letters")
-    told = {"model": model, "revision": revision, "base_url": base_url, "concurrency": concurrency}
-    content, operation = _settings(engine, config, told, reads)
+    named = {"model": model, "revision": revision, "base_url": base_url, "concurrency": concurrency}
+    content, operation = _settings(engine, config, named, reads)
     taught = taught or _ours(content.model or who)
     plan = None
     if names:
@@ -110,6 +117,19 @@ class Items:
     guided: bool
     limit: int
     against: Path | None
+    more: Mapping[str, Any]  # settings of SET
+
+
+# What SET knows, each with a value of its type; what is not given is as the protocol has it.
+SETTINGS: Mapping[str, Any] = {
+    "wording": "", "tasks": "", "orders": 0, "repeats": 0, "temperature": 0.0, "faithful": False
+}  # fmt: skip
+
+
+def _more(told: Sequence[str]) -> dict[str, Any]:
+    unknown = f"is no setting of EmoBench; write name=value with one of {', '.join(SETTINGS)}"
+    made = given(told, SETTINGS, unknown, {})
+    return made | ({"tasks": [one for one in made["tasks"].split(",") if one]} if "tasks" in made else {})
 
 
 def _answered(source: "Source", out: Path, asked: Items, plan: "Plan | None", fresh: bool) -> None:
@@ -129,6 +149,7 @@ def _answered(source: "Source", out: Path, asked: Items, plan: "Plan | None", fr
                 guided=asked.guided,
                 limit=asked.limit,
                 against=asked.against,
+                **asked.more,
                 out=out,
                 says=_say,
             )
@@ -165,14 +186,14 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _refuse_useless(kind: Kind, given: Mapping[str, Any]) -> None:
+def _refuse_useless(kind: Kind, told: Mapping[str, Any]) -> None:
     """An option that would do nothing is a slip of the pen."""
     useless = {
-        "classifier": set(given),
+        "classifier": set(told),
         "writer": {"MODEL", "BASE_URL"},
         "engine": {"NO_CACHE"},
     }[kind]
-    slips = [name for name in given if name in useless and given[name]]
+    slips = [name for name in told if name in useless and told[name]]
     if slips:
         what = {
             "classifier": "a classifier has no use for it: it is for models that write",

@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from factory.errors import WrongRequest
+from factory.given import given
 
 TASKS = ("encoder", "slm", "vad", "guide")
-KINDS = {int: "whole number", float: "number", bool: "yes or no (1 or 0)", str: "text"}
 _NEEDED = ("torch", "transformers", "sklearn")
 
 
@@ -144,9 +144,8 @@ def train(
     """Fine-tune a classifier, a small language model or a VAD regressor on a dataset; the same command resumes."""
     _need(task)
     kind = _kind(task)
-    given = {"base": base, "view": view, "init": init, "loss": loss, "epochs": epochs, "mode": mode, "mix": mix}
-    given |= {"vad": vad, "guide": guide}
-    told = {k: v for k, v in given.items() if v is not None}
+    told = {"base": base, "view": view, "init": init, "loss": loss, "epochs": epochs, "mode": mode, "mix": mix}
+    told = {name: value for name, value in {**told, "vad": vad, "guide": guide}.items() if value is not None}
     if idle := [name for name in told if name not in kind.options]:
         raise WrongRequest(f"{idle[0].upper()} is not of TASK={task}; leave it out")
     if preset != "default" and task in ("vad", "guide"):
@@ -219,31 +218,14 @@ def _seeds(told: str) -> tuple[int, ...]:
     return seeds
 
 
-def _settings(told: list[str], given: Mapping[str, Any], settings: Any) -> dict[str, Any]:
-    """name=value by the type of the recipe's own default; what is `given` by an option of its own is not given twice."""
-    known = {field.name: field.default for field in fields(settings)}
-    made: dict[str, Any] = {}
-    for one in (part for text in told for part in text.split()):
-        name, equals, value = one.partition("=")
-        if not equals or name not in known:
-            raise WrongRequest(
-                f"{one!r} is no training setting; write name=value with a name of docs/TRAINING.md (slm: docs/LANGUAGE_MODELS.md)"
-            )
-        if name == "seed" or name in given or name in made:
-            raise WrongRequest(f"{one}: give {'SEEDS=' if name == 'seed' else f'{name} once'}")
-        try:
-            made[name] = _typed(known[name], value)
-        except ValueError:
-            raise WrongRequest(f"{one}: that is no {KINDS[type(known[name])]}") from None
-    return made
-
-
-def _typed(default: Any, value: str) -> Any:
-    if isinstance(default, bool):
-        if value.lower() not in ("true", "false", "1", "0", "yes", "no"):
-            raise ValueError(value)
-        return value.lower() in ("true", "1", "yes")
-    return type(default)(value)
+def _settings(told: list[str], taken: Mapping[str, Any], settings: Any) -> dict[str, Any]:
+    """Of the recipe; what is `taken` has an option of its own, and is not given twice."""
+    return given(
+        told,
+        {field.name: field.default for field in fields(settings)},
+        "is no training setting; write name=value with a name of docs/TRAINING.md (slm: docs/LANGUAGE_MODELS.md)",
+        {**{name: f"{name} once" for name in taken}, "seed": "SEEDS="},
+    )
 
 
 @contextmanager

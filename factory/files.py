@@ -12,9 +12,11 @@ from factory.errors import Stopped, WrongRequest
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Translates what an operating system says of a full or broken disk, once."""
+    """Translates what an operating system says of a full or broken disk, or of a path through a file, once."""
     try:
         yield
+    except (NotADirectoryError, FileExistsError) as err:
+        raise WrongRequest(f"cannot write {path}: a part of it is a file; give a folder") from err
     except OSError as err:
         raise Stopped(
             f"cannot write {path}: {err.strerror or err}; what is done is kept: make room (or mend the disk) "

@@ -30,6 +30,7 @@ ALLOWED = {
     # small things on top of these
     "settings": "errors",
     "contract": "taxonomy",
+    "given": "errors",
     "questions": "",
     "fit": "taxonomy",
     "mend": "errors fit",
@@ -161,9 +162,10 @@ ALLOWED = {
     "emobench.baselines": "emobench.items",
     "emobench.score": "benchmarks.metrics emobench.ask emobench.baselines emobench.items emobench.parse errors",
     "emobench.report": "emobench.ask emobench.baselines emobench.score emobench.words errors text",
-    "cli_evaluate": "answers emobench emobench.report engines.open errors evaluate evaluate_slm seen settings",
+    "cli_evaluate": "answers emobench emobench.report engines.open errors evaluate evaluate_slm given seen settings",
     "cli_train": (
-        "benchmarks errors predict progress slm.recipe slm.train train.course train.encoder train.guide train.recipe train.vad"
+        "benchmarks errors given predict progress slm.recipe slm.train train.course train.encoder train.guide train.recipe "
+        "train.vad"
     ),
     "cli": "factory cli_evaluate cli_train cost doctor errors export forecast frozen progress run settings show steps store",
 }

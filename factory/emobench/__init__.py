@@ -58,13 +58,13 @@ def run(
     if limit < 0:
         raise WrongRequest(f"LIMIT={limit} is below 0; give a number of items, or 0 for all")
     if wording and protocol != "v2":
-        raise WrongRequest(f"WORDING={wording} is for PROTOCOL=v2, the one whose words are published; leave it out")
+        raise WrongRequest(f"wording={wording} is for PROTOCOL=v2, the one whose words are published; leave it out")
     asked = partial(
         asking, protocol, cot=cot, guided=guided, faithful=faithful, orders=orders, repeats=repeats,
         temperature=temperature,
     )  # fmt: skip
     asks: list[tuple[Ask, Wording]] = []
-    for task in _chosen(tasks, TASKS, "TASKS"):
+    for task in _chosen(tasks, TASKS, "tasks"):
         for language in _chosen(languages, LANGUAGES, "LANGUAGE"):
             words = wording_of(folder, language, wording if protocol == "v2" else OURS)
             asks.append((asked(task, language, wording=words.whose), words))
@@ -73,7 +73,7 @@ def run(
     absent = [f"{folder} has no item of {ask.task} in {ask.language}" for ask, items in chosen.items() if not items]
     if len(absent) == len(asks):
         raise WrongRequest(
-            f"there is nothing to ask: {absent[0]}; give EmoBench's folder, or another TASKS or LANGUAGE"
+            f"there is nothing to ask: {absent[0]}; give EmoBench's folder, or other tasks, or another LANGUAGE"
         )
     other = None
     if against is not None:  # looked at before a long evaluation that could not be compared

@@ -108,6 +108,8 @@ def asking(
         )
     if faithful and protocol != "v1":
         raise WrongRequest(f"the faithful mode is one of PROTOCOL=v1; leave it out of {protocol}")
+    if temperature is not None and not cot and protocol in ("likelihood", "letters"):
+        raise WrongRequest(f"PROTOCOL={protocol} draws nothing without COT=1; leave out the temperature")
     usual = _USUAL[protocol]
     made = Ask(
         protocol=protocol,

@@ -148,14 +148,14 @@ def wording(folder: Path, language: str, asked: str = "") -> Wording:
     """Protocol v2's words: the authors' where prompts.yaml and response.yaml stand beside the data or in src/configs of the
     checkout, or else ours. `asked` OURS or AUTHORS decides it; "" is the authors' where they are there."""
     if asked not in ("", OURS, AUTHORS):
-        raise WrongRequest(f"WORDING={asked} is not known; choose {OURS} or {AUTHORS}, or leave it out")
+        raise WrongRequest(f"wording={asked} is not known; choose {OURS} or {AUTHORS}, or leave it out")
     found = None if asked == OURS else _checkout(folder)
     if found is not None:
         return _authors(*found, language)
     if asked == AUTHORS:
         raise WrongRequest(
             f"there is no prompts.yaml with a response.yaml in {folder}, its src/configs or the folder above; "
-            f"give a checkout of EmoBench, or WORDING={OURS}"
+            f"give a checkout of EmoBench, or SET=wording={OURS}"
         )
     return _OURS[language]
 
@@ -189,7 +189,7 @@ def _authors(prompts: Path, response: Path, language: str) -> Wording:
     except (KeyError, TypeError) as err:
         raise WrongRequest(
             f"{prompts} and {response} are not the authors' files ({err} is not there in {language}); fetch them again, or "
-            f"give WORDING={OURS}"
+            f"give SET=wording={OURS}"
         ) from err
     wanted = {
         "EU": {"scenario", "subject", "emo_choices", "cause_choices"},
@@ -199,7 +199,7 @@ def _authors(prompts: Path, response: Path, language: str) -> Wording:
         if set(re.findall(r"\{(\w+)\}", page)) != wanted[task]:
             raise WrongRequest(
                 f"{prompts}: the {task} prompt in {language} has not the fields {', '.join(sorted(wanted[task]))}; fetch it "
-                f"again, or give WORDING={OURS}"
+                f"again, or give SET=wording={OURS}"
             )
     return found
 
@@ -217,13 +217,15 @@ def _yaml(path: Path) -> Any:
         yaml = import_module("yaml")  # comes with transformers, and has no types
     except ImportError as err:
         raise WrongRequest(
-            f"reading {path} needs PyYAML: pip install pyyaml, or give WORDING={OURS} to ask in our own words"
+            f"reading {path} needs PyYAML: pip install pyyaml, or give SET=wording={OURS} to ask in our own words"
         ) from err
     try:
         data = path.read_bytes()
         if len(data) > _MOST_BYTES:
-            raise WrongRequest(f"{path} is too large to be the authors' file; fetch it again, or give WORDING={OURS}")
+            raise WrongRequest(
+                f"{path} is too large to be the authors' file; fetch it again, or give SET=wording={OURS}"
+            )
         return yaml.safe_load(data.decode())
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as err:
         what = " ".join(str(err).split())[:200]
-        raise WrongRequest(f"{path} cannot be read ({what}); fetch it again, or give WORDING={OURS}") from err
+        raise WrongRequest(f"{path} cannot be read ({what}); fetch it again, or give SET=wording={OURS}") from err

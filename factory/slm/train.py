@@ -21,7 +21,7 @@ from factory.slm.rows import Pool, Row, load
 from factory.slm.tokens import tokens
 from factory.taxonomy import LABELS
 from factory.train import checkpoint, keep, loop, team, thresholds
-from factory.train.course import Watcher, attend
+from factory.train.course import QUIET, Watcher, attend
 from factory.train.work import Progress, Report
 
 Floats = NDArray[np.floating[Any]]
@@ -45,7 +45,7 @@ def train(
     out: Path,
     made: SlmRecipe,
     seeds: Sequence[int] = (0,),
-    watcher: Watcher | None = None,
+    watcher: Watcher = QUIET,
     *,
     fresh: bool = False,
     checkpoint_seconds: float = loop.CHECKPOINT_SECONDS,
@@ -56,7 +56,6 @@ def train(
     stop. In a team of processes only the main one gives back what was trained.
     """
     mates = team.here()
-    watcher = watcher if watcher and mates.main else Watcher(stops=watcher.stops if watcher else lambda: False)
     if made.mode == "classify":
         from factory.slm import classify
 

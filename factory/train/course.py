@@ -29,6 +29,9 @@ class Watcher:
     stops: Callable[[], bool] = lambda: False
 
 
+QUIET = Watcher()
+
+
 class Lesson(Protocol):
     """One model and its rows, ready to be trained; nothing has been written yet."""
 
@@ -92,6 +95,8 @@ def attend(
     them. Raises WrongRequest before anything is written, Interrupted when asked to stop. In a team of processes only the main
     one gives folders back.
     """
+    if not mates.main:
+        watcher = Watcher(stops=watcher.stops)
     folders = {seed: out if len(seeds) == 1 else out / f"seed-{seed}" for seed in seeds}
     keep.refuse_other(out)
     keep.refuse_loss(out, read)

@@ -15,7 +15,7 @@ from factory import __version__
 from factory.benchmarks import metrics
 from factory.files import write_atomic
 from factory.train import data, head, imbalance, keep, loop, model, model_card, team, thresholds
-from factory.train.course import Watcher, attend, over_seeds
+from factory.train.course import QUIET, Watcher, attend, over_seeds
 from factory.train.losses import loss_of
 from factory.train.recipe import Recipe, for_rows
 from factory.train.records import PARTS, Dataset, Examples
@@ -41,7 +41,7 @@ def train(
     out: Path,
     made: Recipe,
     seeds: Sequence[int] = (0,),
-    watcher: Watcher | None = None,
+    watcher: Watcher = QUIET,
     *,
     fresh: bool = False,
     checkpoint_seconds: float = loop.CHECKPOINT_SECONDS,
@@ -52,7 +52,6 @@ def train(
     stop. In a team of processes only the main one gives back what was trained.
     """
     mates = team.here()
-    watcher = watcher if watcher and mates.main else Watcher(stops=watcher.stops if watcher else lambda: False)
     course = Classes(spec, made, mates)
     folders = attend(course, out, seeds, mates, watcher, checkpoint_seconds, read={"INIT": made.init}, fresh=fresh)
     return [_finished(folder) for folder in folders]

@@ -26,7 +26,7 @@ from factory.files import write_atomic
 from factory.train import data as rows_of
 from factory.train import keep, leaks, loop, model, team, vad_card, vad_figures, vad_words
 from factory.train import recipe as recipes
-from factory.train.course import Watcher, attend, over_seeds
+from factory.train.course import QUIET, Watcher, attend, over_seeds
 from factory.train.recipe import Recipe
 from factory.train.records import PARTS, Dataset, Examples
 from factory.train.work import Progress, Report
@@ -181,7 +181,7 @@ def train(
     out: Path,
     made: Recipe,
     seeds: Sequence[int] = (0,),
-    watcher: Watcher | None = None,
+    watcher: Watcher = QUIET,
     *,
     fresh: bool = False,
     checkpoint_seconds: float = loop.CHECKPOINT_SECONDS,
@@ -192,7 +192,6 @@ def train(
     the data, the base or a setting cannot be, Interrupted when asked to stop.
     """
     mates = team.here()
-    watcher = watcher if watcher and mates.main else Watcher(stops=watcher.stops if watcher else lambda: False)
     course = Values(spec, made, mates)
     folders = attend(course, out, seeds, mates, watcher, checkpoint_seconds, read={"INIT": made.init}, fresh=fresh)
     records = [keep.record(folder / keep.DONE) for folder in folders]

@@ -163,10 +163,10 @@ def test_our_words_are_used_where_theirs_are_not_or_are_not_wanted(tmp_path: Pat
 def test_asking_for_words_that_are_not_there_is_refused(tmp_path: Path) -> None:
     """The cure is a checkout, or our own."""
     with pytest.raises(
-        WrongRequest, match=r"there is no prompts.yaml .*; give a checkout of EmoBench, or WORDING=ours"
+        WrongRequest, match=r"there is no prompts.yaml .*; give a checkout of EmoBench, or SET=wording=ours"
     ):
         wording(tmp_path, "en", AUTHORS)
-    with pytest.raises(WrongRequest, match="WORDING=mine is not known; choose ours or authors"):
+    with pytest.raises(WrongRequest, match="wording=mine is not known; choose ours or authors"):
         wording(tmp_path, "en", "mine")
 
 
@@ -189,7 +189,7 @@ def test_asking_for_words_that_are_not_there_is_refused(tmp_path: Path) -> None:
 )
 def test_odd_files_of_words_are_refused(asked: str, reply: str, said: str, tmp_path: Path) -> None:
     """Nothing of them is run, and the sentence says how to go on without."""
-    with pytest.raises(WrongRequest, match="WORDING=ours") as caught:
+    with pytest.raises(WrongRequest, match="SET=wording=ours") as caught:
         wording(_checkout(tmp_path, asked, reply), "en")
     assert said in str(caught.value)
 
@@ -197,7 +197,7 @@ def test_odd_files_of_words_are_refused(asked: str, reply: str, said: str, tmp_p
 def test_without_a_reader_of_yaml_the_cure_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No silent change to our words."""
     monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(WrongRequest, match="needs PyYAML: pip install pyyaml, or give WORDING=ours"):
+    with pytest.raises(WrongRequest, match="needs PyYAML: pip install pyyaml, or give SET=wording=ours"):
         wording(_checkout(tmp_path), "en")
 
 

@@ -200,12 +200,12 @@ def test_a_task_that_is_not_there_is_said_and_left_out(bench: Bench, tmp_path: P
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"tasks": ("EX",)}, "TASKS=EX is not known; choose among EU, EA"),
-        ({"tasks": ()}, "TASKS names none; choose among EU, EA"),
+        ({"tasks": ("EX",)}, "tasks=EX is not known; choose among EU, EA"),
+        ({"tasks": ()}, "tasks names none; choose among EU, EA"),
         ({"languages": ("fr",)}, "LANGUAGE=fr is not known; choose among en, zh"),
         ({"limit": -1}, "LIMIT=-1 is below 0"),
-        ({"protocol": "v1", "wording": "ours"}, "WORDING=ours is for PROTOCOL=v2"),
-        ({"wording": "mine"}, "WORDING=mine is not known"),
+        ({"protocol": "v1", "wording": "ours"}, "wording=ours is for PROTOCOL=v2"),
+        ({"wording": "mine"}, "wording=mine is not known"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_anything_is(

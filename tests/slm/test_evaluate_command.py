@@ -17,6 +17,7 @@ from factory import contract
 from factory.benchmarks import report
 from factory.cli import main
 from factory.cli_evaluate import kind_of
+from factory.emobench import read_outcome
 from factory.taxonomy import LABELS
 from tests.engines import server
 
@@ -144,6 +145,32 @@ def test_two_models_are_compared_on_the_same_items(call: Call, data: Path, tmp_p
     other = ("--data", data, "--benchmark", "goemotions", "--against", tmp_path / "one")
     code, _, told = call("evaluate", "engine:rehearsal", *other, "--out", tmp_path / "three")
     assert code == 2 and "is for EmoBench" in told
+
+
+def test_emobench_is_asked_in_the_way_that_set_says(call: Call, data: Path, tmp_path: Path) -> None:
+    """Orders, passes, temperature, tasks, wording and the authors' quirk are settings by name; the report says what they were."""
+    from tests.emobench import fake
+
+    fake.write(data / "emobench")
+    words = ("evaluate", "engine:rehearsal", "--data", data, "--benchmark", "emobench", "--out", tmp_path / "o")
+    asked = ("--protocol", "v1", "--set", "tasks=EU orders=2 repeats=1", "--set", "temperature=0 faithful=1")
+    code, said, told = call(*words, *asked)
+    assert code == 0, told
+    assert "| EU | en | v1 |" in said and "| EA |" not in said
+    (one,) = read_outcome(tmp_path / "o").results
+    assert (one.ask.orders, one.ask.repeats, one.ask.temperature, one.ask.faithful) == (2, 1, 0.0, True)
+    for setting, named in (
+        ("orders=0", "give 1 to 24 orders"),
+        ("order=2", "'order=2' is no setting of EmoBench; write name=value with one of wording, tasks"),
+        ("orders=two", "orders=two: that is no whole number"),
+        ("orders=1 orders=2", "give orders once"),
+        ("temperature=nan", "a temperature from 0 to 2"),
+        ("tasks=,", "tasks names none"),
+    ):
+        code, _, told = call(*words, "--set", setting)
+        assert (code, named in told.splitlines()[-2]) == (2, True), told
+    code, _, told = call(*words[:4], "--benchmark", "goemotions", "--set", "orders=2")
+    assert code == 2 and "SET=orders=2 is for EmoBench, which is not asked for" in told
 
 
 @pytest.mark.parametrize("taught", [True, False])

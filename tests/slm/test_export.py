@@ -206,7 +206,8 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(run: Path, tmp_path:
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "README.md").write_text("mine")
     assert "holds other files (README.md)" in _refused(run, "trl", tmp_path / "page")
-    assert "is a file" in _refused(run, "trl", out / "mine.txt")
+    for place in (out / "mine.txt", out / "mine.txt" / "trl"):
+        assert "is a file; give a folder" in _refused(run, "trl", place)
     assert (tmp_path / "page" / "README.md").read_text() == "mine"
 
 
