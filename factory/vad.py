@@ -195,7 +195,11 @@ def _values(
     for number, cells in rest:
         values = tuple(_number(cells[place]) if place < len(cells) else math.nan for place in at[1:])
         if not all(low <= value <= high for value in values):
-            cure = "mend the line" if scale else f"if that is its scale, declare it: {', '.join(SCALES)}"
+            cure = (
+                "mend the line"
+                if scale
+                else f"if its scale is another, declare it: SET=words_scale={' or '.join(SCALES)}"
+            )
             raise WrongRequest(
                 f"{file} line {number}: {cells[1:]} are not three numbers from {low:g} to {high:g}; {cure}"
             )

@@ -13,7 +13,7 @@ from factory.taxonomy import LABELS
 MODES = ("generate", "classify")
 TASKS = ("emotion_json", "mcq_eu", "mcq_ea")
 OF_GENERATE = frozenset((
-    "tasks", "vad", "words", "guide", "flips", "cooling", "tau_high", "tau_low", "floor", "looks", "looked_at",
+    "tasks", "vad", "words", "words_scale", "guide", "flips", "cooling", "tau_high", "tau_low", "floor", "looks", "looked_at",
 ))  # fmt: skip
 OF_CLASSIFY = frozenset(("loss", "view", "context", "fold", "gamma", "alpha", "thresholds"))
 THEN = "then"  # MIX=then: pool A first, then the others
@@ -89,6 +89,7 @@ class SlmRecipe:
     flips: bool = True  # learn from valence-flip rows
     vad: str = ""  # folder of a model of TASK=vad: VAD for rows without it, and its words
     words: str = ""  # a table of words instead of that model's
+    words_scale: str = ""  # of the numbers of `words`: "0..1", "-1..1" or "1..9"; "": 0..1
     guide: str = ""  # folder of an appraisal guide; '': the rows' own appraisals
     mix: str = (
         ""  # pi of the first part of DATA and of the others, '0.2,0.8'; 'then': one after the other; '': all rows
@@ -217,6 +218,12 @@ def _checked(made: SlmRecipe) -> SlmRecipe:
             "the VAD-preserving terms read words; give VAD=models/vad, a model of make train TASK=vad, or "
             "SET='preserve_weight=0 preserve_rows=0'"
         )
+    if made.words and not (made.preserve_weight or made.preserve_rows):
+        raise WrongRequest(
+            "words decides nothing without the VAD-preserving terms; give SET='preserve_weight=0.05' with it"
+        )
+    if made.words_scale and not made.words:
+        raise WrongRequest(f"words_scale={made.words_scale} is of a table of words; give SET='words=path' with it")
     if made.mode == "classify" and _of_generate(made):
         raise WrongRequest(f"{', '.join(_of_generate(made))} is of MODE=generate; leave it out with MODE=classify")
     return made

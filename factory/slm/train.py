@@ -94,7 +94,7 @@ class Answers:
         self.more, self.defaults = (base.MERGED,), {field.name: field.default for field in fields(SlmRecipe)}
         wanted = made.words or (made.vad if made.preserve_weight or made.preserve_rows else "")
         _refuse_idle_vad(spec, made.vad, wanted)
-        self._words = vad.WordTable.of(Path(wanted)) if wanted else None
+        self._words = vad.WordTable.of(Path(wanted), made.words_scale) if wanted else None
         self.pools = load(
             spec,
             tasks=tuple(made.tasks.split(",")),

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 from factory.errors import WrongRequest  # noqa: E402
 from factory.slm import base, train  # noqa: E402
 from factory.slm.recipe import recipe  # noqa: E402
+from factory.train import team  # noqa: E402
 
 QUICK: dict[str, Any] = {"tasks": "emotion_json", "epochs": 1, "batch": 8, "precision": "fp32", "learning_rate": 5e-3}
 
@@ -115,6 +116,29 @@ def test_a_training_that_cannot_be_is_one_sentence(
     with pytest.raises(WrongRequest) as told:
         train.train(str(data), tmp_path / "out", recipe(base=str(folder), **{**QUICK, **given}))
     assert said in str(told.value) and not (tmp_path / "out").exists()
+
+
+def test_the_numbers_of_a_table_of_words_have_the_scale_that_is_declared(
+    folder: Path, data: Path, tmp_path: Path
+) -> None:
+    """The same words on two scales are one table; a scale is never guessed, nor said of nothing."""
+    wide, unit = tmp_path / "wide.tsv", tmp_path / "unit.tsv"
+    wide.write_text("word\tvalence\tarousal\tdominance\nlove\t1\t0\t-0.5\n")
+    unit.write_text("word\tvalence\tarousal\tdominance\nlove\t1\t.5\t.25\n")
+    asked = {**QUICK, "base": str(folder), "preserve_weight": 0.1}
+    tables = [
+        train.Answers(str(data), recipe(**asked, words=str(file), words_scale=scale), team.here())._words
+        for file, scale in ((wide, "-1..1"), (unit, ""))
+    ]
+    assert tables[0] and tables[1] and tables[0].words == tables[1].words == {"love": (1, 0.5, 0.25)}
+    with pytest.raises(WrongRequest, match=r"declare it: SET=words_scale=0\.\.1 or -1\.\.1"):
+        train.Answers(str(data), recipe(**asked, words=str(wide)), team.here())
+    for idle, said in (
+        ({"words_scale": "1..9", "preserve_weight": 0}, "is of a table"),
+        ({"words": "w", "preserve_weight": 0}, "decides nothing"),
+    ):
+        with pytest.raises(WrongRequest, match=said):
+            recipe(**{**asked, **idle})
 
 
 def test_an_adapter_is_no_base(trained: Path, data: Path, tmp_path: Path) -> None:
