@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from factory.requests import Identity, Reply, Request, key
 from factory.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a hub; a name that is no folder is then refused without retries
 
 TALES = (
     "Marta found the letter under the bread tin. Her brother Ilan watched her read it twice and said nothing, though "
