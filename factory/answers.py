@@ -28,6 +28,7 @@ from factory.requests import Identity, Message, Reply, Request, Sampling, key
 Likelihood = tuple[float, int]  # sum of natural log-probabilities, tokens
 NO_REPLY = Reply(text="", finish="error")
 RECORD = "replies.journal"
+MERGED = "merged"  # in the folder of an adapter: the model with its base
 BATCH = 16  # questions that a model in this process answers together
 _FSYNC_SECONDS = 5.0
 _MODES = ("generate", "classify")
@@ -381,7 +382,7 @@ def find(given: str, revision: str = "") -> Found:
         raise WrongRequest(f"{folder / 'slm.json'} has a mode that is not known; train the model again")
     if told.get("mode") == "classify":
         raise WrongRequest(
-            f"{folder} was trained to classify, so it writes nothing; merge it, then evaluate that folder"
+            f"{folder} was trained to classify, so it writes nothing; merge it, and give that folder as MODEL without ENGINE"
         )
     if (folder / "adapter_config.json").is_file():
         adapter = _json(folder / "adapter_config.json")
@@ -397,10 +398,28 @@ def find(given: str, revision: str = "") -> Found:
     return Found(Model("transformers", str(folder)), None, told)
 
 
+def told_of(folder: Path) -> dict[str, Any]:
+    """The `slm.json` of a folder that make train wrote, or merged; an older merged one has it in the folder around it. {} where
+    it is nobody's of ours."""
+    told = _json(folder / "slm.json")
+    return told or (_json(folder.parent / "slm.json") if folder.name == MERGED else {})
+
+
+def base_of(given: str) -> str:
+    """The model beneath: what a folder of make train was made from, through all its stages; '' where it is made from none."""
+    found, after = given.rstrip("/"), set[Path]()
+    while (folder := Path(found).expanduser().resolve()) not in after:
+        after.add(folder)
+        told = told_of(Path(found).expanduser())
+        adapter = {} if told else _json(Path(found).expanduser() / "adapter_config.json")
+        found = str(told.get("base") or adapter.get("base_model_name_or_path") or found).rstrip("/")
+    return found if found != given.rstrip("/") else ""
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_bytes()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, TypeError) as err:
         raise WrongRequest(f"{path} cannot be read ({err}); copy the model anew, or train it again") from err

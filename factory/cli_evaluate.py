@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +15,7 @@ from factory.given import given
 
 if TYPE_CHECKING:
     from factory.answers import EngineAnswerer, FolderAnswerer, Source
+    from factory.emobench import About
     from factory.evaluate_slm import Plan
     from factory.seen import Seen
     from factory.settings import Content, Operation
@@ -23,6 +24,7 @@ Kind = Literal["engine", "writer", "classifier"]
 ENGINE = "engine:"
 EMOBENCH = "emobench"
 MERGED = "merged"  # in the folder of an adapter: the model with its base
+HERE = ("vllm", "transformers")  # engines with a model in this process
 PROTOCOLS = ("likelihood", "letters", "v1", "v2")
 _NEEDED = {"classifier": ("torch", "transformers", "sklearn"), "writer": ("torch", "transformers", "safetensors")}
 
@@ -99,11 +101,13 @@ def evaluate(
     if names:
         from factory.evaluate_slm import How, planned
 
-        how = How(limit=limit, spelt=not taught, guided=guided, told=_decoding(content, no_cache))
+        learnt = _learnt(content.model or who)
+        how = How(limit=limit, spelt=not taught, guided=guided, told=_decoding(content, no_cache), taught=learnt)
         plan = planned(names, data, how, _seen(content.model or who))
     source = _engine(content, operation) if kind == "engine" else _writer(who, content, operation, cache=not no_cache)
     place = out or _place(who, source.name)
-    _answered(source, place, asked, plan, fresh)
+    about = _about(content, no_cache, content.model or who) if folder is not None else None
+    _answered(source, place, asked, plan, fresh, about)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +136,14 @@ def _more(told: Sequence[str]) -> dict[str, Any]:
     return made | ({"tasks": [one for one in made["tasks"].split(",") if one]} if "tasks" in made else {})
 
 
-def _answered(source: "Source", out: Path, asked: Items, plan: "Plan | None", fresh: bool) -> None:
+def _answered(
+    source: "Source", out: Path, asked: Items, plan: "Plan | None", fresh: bool, about: "About | None"
+) -> None:
     """EmoBench first, for it is small, and says at once what cannot be done."""
     from factory.answers import opened
 
     with opened(source, out, _say, fresh=fresh) as answerer:
-        if asked.folder is not None:
+        if asked.folder is not None and about is not None:
             from factory.emobench import report, run
 
             outcome = run(
@@ -150,6 +156,7 @@ def _answered(source: "Source", out: Path, asked: Items, plan: "Plan | None", fr
                 limit=asked.limit,
                 against=asked.against,
                 **asked.more,
+                about=replace(about, fingerprint=answerer.fingerprint),
                 out=out,
                 says=_say,
             )
@@ -268,7 +275,7 @@ def _protocol(given: str | None, folder: Path | None, usual: str) -> str:
 def _seen(who: str) -> "Seen | None":
     from factory.seen import seen_by
 
-    return seen_by(_made(who)) if _ours(who) else None
+    return seen_by(Path(who).expanduser()) if _ours(who) else None
 
 
 # Who answers ----------------------------------------------------------------------------------------------------------
@@ -303,34 +310,51 @@ def _writer(who: str, content: "Content", operation: "Operation", *, cache: bool
     return FolderAnswerer(who, content.revision, cache=cache, batch=batch, dtype=content.dtype, says=_say)
 
 
-def _made(who: str) -> Path:
-    """The folder that make train wrote: of a merged model the one around it."""
-    folder = Path(who).expanduser()
-    return folder.parent if folder.name == MERGED else folder
-
-
 def _ours(who: str) -> bool:
     """Whether make train made it, and so taught it the contract."""
-    return (_made(who) / "slm.json").is_file()
+    from factory.answers import told_of
+
+    return bool(told_of(Path(who).expanduser()))
+
+
+def _learnt(who: str) -> tuple[str, ...]:
+    """The tasks that a model of ours was taught; () where that is not known."""
+    from factory.answers import told_of
+
+    tasks = told_of(Path(who).expanduser()).get("tasks")
+    return tuple(map(str, tasks)) if isinstance(tasks, list) else ()
 
 
 def _place(who: str, name: str) -> Path:
     """An adapter's results lie in its folder, as a classifier's; what is not ours to write into has a folder of its own."""
     folder = Path(who).expanduser()
-    if (folder / "slm.json").is_file():
+    if (folder / "slm.json").is_file() and not (folder / "config.json").is_file():
         return folder
-    name = f"{folder.parent.name}-{name}" if _ours(who) else name
+    name = f"{folder.parent.name}-{name}" if folder.name == MERGED and _ours(who) else name
     return Path("evaluations") / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model")
 
 
+def _about(content: "Content", no_cache: bool, who: str) -> "About":
+    """What EmoBench's report says of the model, but for its fingerprint."""
+    from factory.answers import base_of
+    from factory.emobench import About
+    from factory.evaluate_slm import versions
+
+    return About(
+        base=base_of(who),
+        decoding=", ".join(_numbers(content, no_cache)),
+        versions=versions() if content.engine in HERE else {},
+    )
+
+
 def _decoding(content: "Content", no_cache: bool) -> str:
-    here = content.engine in ("vllm", "transformers")
-    parts = [
-        "greedy",
-        *([f"numbers {content.dtype}"] if here else []),
-        *(["without the key-value cache"] if no_cache else []),
-    ]
-    return ", ".join(parts)
+    return ", ".join(["greedy", *_numbers(content, no_cache)])
+
+
+def _numbers(content: "Content", no_cache: bool) -> list[str]:
+    """What of the decoding can be told of every protocol."""
+    numbers = [f"numbers {content.dtype}"] if content.engine in HERE else []
+    return [*numbers, *(["without the key-value cache"] if no_cache else [])]
 
 
 def register(app: typer.Typer) -> None:

@@ -17,6 +17,7 @@ from factory.errors import WrongRequest
 from factory.given import given
 
 TASKS = ("encoder", "slm", "vad", "guide")
+PREDICT = "make predict MODEL={} TEXT='I never thought you would come back!'"
 _NEEDED = ("torch", "transformers", "sklearn")
 
 
@@ -36,7 +37,7 @@ class _Kind:
     train: Callable[..., Any]
     score: Callable[[Any], str]
     says: Callable[[Any], str]
-    next: str  # a command to try, with {} for the folder
+    next: Callable[[Any, Path], str]  # a command to try with what was made in a folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ def _kind(task: str) -> _Kind:
             train=slm_train.train,
             score=lambda made: "macro-F1" if made.mode == "classify" else slm_train.SCORE,
             says=lambda one: one.says,
-            next="make evaluate MODEL={} BENCHMARK=goemotions DATA=data",
+            next=_after_slm,
         )
     if task == "vad":
         from factory.train import vad
@@ -74,7 +75,9 @@ def _kind(task: str) -> _Kind:
             train=vad.train,
             score=lambda made: vad.SCORE,
             says=lambda one: one.says,
-            next="make train TASK=slm VAD={} DATA=outputs/corpora,goemotions:data/goemotions BASE=Qwen/Qwen3-0.6B",
+            next=lambda made, folder: (
+                f"make train TASK=slm VAD={folder} DATA=outputs/corpora,goemotions:benchmarks/goemotions BASE=Qwen/Qwen3-0.6B"
+            ),
         )
     if task == "guide":
         from factory.train import guide
@@ -88,7 +91,9 @@ def _kind(task: str) -> _Kind:
             ],
             score=lambda made: "",
             says=lambda one: one.says,
-            next="make train TASK=slm GUIDE={} DATA=outputs/corpora BASE=Qwen/Qwen3-0.6B SET=appraisal_weight=0.1",
+            next=lambda made, folder: (
+                f"make train TASK=slm GUIDE={folder} DATA=outputs/corpora BASE=Qwen/Qwen3-0.6B SET=appraisal_weight=0.1"
+            ),
         )
     from factory.train import encoder
 
@@ -99,14 +104,24 @@ def _kind(task: str) -> _Kind:
         train=encoder.train,
         score=lambda made: "macro-F1",
         says=_of_encoder,
-        next="make predict MODEL={} TEXT='I never thought you would come back!'",
+        next=lambda made, folder: PREDICT.format(folder),
     )
 
 
+def _after_slm(made: Any, folder: Path) -> str:
+    """What can be done with it: an adapter that classifies is read merged, and a model of items knows items alone."""
+    if made.mode == "classify":
+        return PREDICT.format(folder) if made.merge else "the same command with merge=1 in SET, and then make predict"
+    asked = "goemotions" if "emotion_json" in made.tasks.split(",") else "emobench"
+    return f"make evaluate MODEL={folder} BENCHMARK={asked} DATA=benchmarks"
+
+
 def _of_encoder(one: Any) -> str:
+    from factory.train.thresholds import told
+
     part = "test" if one.test else "validation"
     found = f"{one.test.value:.3f} ({one.test.low:.3f} to {one.test.high:.3f})" if one.test else f"{one.validation:.3f}"
-    return f"{one.folder}: macro-F1 {found} on {part}, thresholds from validation"
+    return f"{one.folder}: macro-F1 {found} on {part}, {told(one.record)}"
 
 
 def train(
@@ -164,7 +179,7 @@ def train(
     for one in finished:
         typer.echo(kind.says(one))
     typer.echo(f"done in {time.monotonic() - start:.0f} s. Look at {finished[0].folder}/README.md, or try:")
-    typer.echo(f"  {kind.next.format(finished[0].folder)}")
+    typer.echo(f"  {kind.next(made, finished[0].folder)}")
 
 
 def predict(
@@ -176,9 +191,9 @@ def predict(
     file: Annotated[Path | None, _option("texts: .txt (lines), .jsonl, .csv, .tsv, .parquet")] = None,
     text_column: Annotated[str, _option("column of the texts [guessed]")] = "",
 ) -> None:
-    """Labels of texts with their probabilities, or their VAD by a model of that; one line of JSON each."""
+    """Labels of texts with their probabilities, their VAD, or the answers of a model that writes; one line of JSON each."""
     _need()
-    from factory.predict import answers, texts_of
+    from factory.predict import answers, texts_of, writes
 
     if bool(text) == bool(file):
         raise WrongRequest("give TEXT='...' or FILE=path")
@@ -186,6 +201,10 @@ def predict(
         raise WrongRequest("CONTEXT is of TEXT; a FILE has a column `context` of its own")
     if text and text_column:
         raise WrongRequest("TEXT_COLUMN is of FILE; leave it out")
+    if writes(model):
+        _need("slm")
+        if context:
+            raise WrongRequest(f"{model} was taught to read one utterance and nothing before it; leave out CONTEXT")
     rows = list(texts_of(file, text_column)) if file else [(one, context) for one in text or ()]
     for said in answers(model, rows, lambda sentence: typer.echo(sentence, err=True)):
         typer.echo(json.dumps(said, ensure_ascii=False))

@@ -18,7 +18,7 @@ SYSTEM = (
 )
 
 
-_TAIL = 20_000  # characters of a reply that are searched: a contract has under a thousand
+_TAIL = 5_000  # characters of a reply that are searched: a contract has under a thousand, and odd replies take their square
 _JSON = JSONDecoder()
 
 
@@ -61,7 +61,7 @@ def parsed(text: str) -> Said:
     whole = text.strip()
     if "\n" not in whole and "\r" not in whole and (found := _contract(whole)):
         return Said(found, "strict")
-    if found := _contract(_last_object(text[-_TAIL:])):
+    if found := _contract(last_object(text)):
         return Said(found, "tail")
     return Said(None, "none")
 
@@ -73,8 +73,9 @@ def _contract(text: str) -> Contract | None:
         return None
 
 
-def _last_object(text: str) -> str:
-    """The last JSON object that stands inside no other; '' where there is none."""
+def last_object(text: str) -> str:
+    """The last JSON object that stands inside no other, as text; '' where there is none."""
+    text = text[-_TAIL:]
     start, last = text.find("{"), ""
     while start >= 0:
         try:

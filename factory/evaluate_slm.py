@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from factory import __version__, benchmarks, contract, files
+from factory import __version__, benchmarks, contract, evaluate_items, files
 from factory.answers import Answerer, Question
 from factory.benchmarks import Benchmark, Row, baselines, metrics, report, results
 from factory.benchmarks.emobank import DIMENSIONS
@@ -26,6 +26,7 @@ from factory.benchmarks.projection import impossible, lost, project
 from factory.benchmarks.report import Evaluation, Source
 from factory.benchmarks.results import Result
 from factory.errors import Stopped, WrongRequest
+from factory.evaluate_items import Items, rates
 from factory.requests import Message, Reply
 from factory.seen import Seen
 from factory.taxonomy import ID, LABELS
@@ -60,6 +61,7 @@ class How:
     spelt: bool = False
     guided: bool = False
     told: str = "greedy"  # how it decodes, for the report
+    taught: tuple[str, ...] = ()  # tasks that the model learnt, where that is known: others are not asked of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,7 @@ class Plan:
     skipped: tuple[str, ...]
     how: How
     seen: Seen
+    items: tuple[Items, ...] = ()  # of runs
 
 
 def planned(benchmark: str, data: Path, how: How | None = None, seen: Seen | None = None) -> Plan:
@@ -130,10 +133,11 @@ def planned(benchmark: str, data: Path, how: How | None = None, seen: Seen | Non
     WrongRequest where nothing is there to be scored, or a file is broken.
     """
     how, seen = how or How(), seen or Seen(unknown=UNKNOWN)
-    tasks, skipped = _tasks(benchmark, data, seen)
-    if not tasks:
+    tasks, items, skipped = _tasks(benchmark, data, seen, how.taught)
+    if not tasks and not items:
         raise WrongRequest(f"there is nothing to score: {skipped[0]}")
-    return Plan(tuple(_limited(task, how.limit) for task in tasks), skipped, how, seen)
+    asked = tuple(evaluate_items.limited(some, how.limit) for some in items)
+    return Plan(tuple(_limited(task, how.limit) for task in tasks), skipped, how, seen, asked)
 
 
 def evaluate(answerer: Named, plan: Plan, out: Path, says: Callable[[str], None]) -> str:
@@ -144,14 +148,19 @@ def evaluate(answerer: Named, plan: Plan, out: Path, says: Callable[[str], None]
     found: list[Result] = []
     for task in plan.tasks:
         says(f"{task.benchmark.title}: {len(task.rows):,} rows")
-        found += scored(task, _asked(answerer, task, plan.how), plan.seen, _asked_notes(plan.how))
+        read = Read.of(_replies(answerer, questions(task, plan.how), task.benchmark.title))
+        found += scored(task, read, plan.seen, _asked_notes(plan.how))
+    for some in plan.items:
+        says(f"{some.title}: {len(some.items):,} items")
+        asked = evaluate_items.questions(some, plan.how.guided)
+        found.append(evaluate_items.scored(some, _replies(answerer, asked, some.title), plan.how.guided))
     made = Evaluation(
         model=answerer.name,
         fingerprint=answerer.fingerprint,
         classes=LABELS,
         thresholds=f"labels as the model wrote them, {plan.how.told}",
-        versions=_versions(),
-        sources=tuple(task.source for task in plan.tasks),
+        versions=versions(),
+        sources=(*(task.source for task in plan.tasks), *{some.run: some.source for some in plan.items}.values()),
         results=tuple(found),
         skipped=plan.skipped,
     )
@@ -165,26 +174,50 @@ def evaluate(answerer: Named, plan: Plan, out: Path, says: Callable[[str], None]
 # What is scored -------------------------------------------------------------------------------------------------------
 
 
-def _tasks(benchmark: str, data: Path, seen: Seen) -> tuple[list[Task], tuple[str, ...]]:
-    """What is there, and a sentence on each that is not."""
+def _tasks(
+    benchmark: str, data: Path, seen: Seen, taught: Sequence[str]
+) -> tuple[list[Task], list[Items], tuple[str, ...]]:
+    """What is there and can be asked of a model that was `taught` so (() where that is not known), and a sentence on each that
+    cannot."""
     names = [one.strip() for one in benchmark.split(",") if one.strip()]
-    tasks, skipped = [], list[str]()
+    tasks, items, skipped = list[Task](), list[Items](), list[str]()
     runs = [name for name in names if name == "run" or name.startswith("run:")]
     if names == ["all"] and is_run(data):
         names, runs = [], ["run"]
     for name in runs:
-        tasks.append(_run(Path(name.partition(":")[2] or data).expanduser()))
+        path = Path(name.partition(":")[2] or data).expanduser()
+        known = f"run:{path.resolve().name}"
+        held = _held(path, known)
+        for one in held:
+            asked = one.task if isinstance(one, Items) else "emotion_json"
+            if not _knows(taught, asked):
+                skipped.append(_unlearnt(known, asked, taught))
+            elif isinstance(one, Items):
+                items.append(one)
+            else:
+                tasks.append(one)
     rest = [name for name in names if name not in runs]
     if not rest:
-        return tasks, ()
+        return tasks, items, tuple(skipped)
     where = places(",".join(rest), data)
-    if not where.there and not tasks:
+    if not where.there and not tasks and not items:
         raise WrongRequest(f"there is nothing to score: {where.why_none(data)}")
     for name, place in where.there.items():
+        if not _knows(taught, "emotion_json"):
+            skipped.append(_unlearnt(name, "emotion_json", taught))
+            continue
         found = _task(benchmarks.of(name), place, seen)
         tasks += [found] if isinstance(found, Task) else []
         skipped += [found] if isinstance(found, str) else []
-    return tasks, (*where.absent, *skipped)
+    return tasks, items, (*where.absent, *skipped) if tasks or items else (*skipped, *where.absent)
+
+
+def _knows(taught: Sequence[str], task: str) -> bool:
+    return not taught or task in taught
+
+
+def _unlearnt(name: str, task: str, taught: Sequence[str]) -> str:
+    return f"{name}: the model was not taught {task} ({', '.join(taught)} alone), so it is not asked for that"
 
 
 def _task(benchmark: Benchmark, place: Path, seen: Seen) -> Task | str:
@@ -212,12 +245,12 @@ def _task(benchmark: Benchmark, place: Path, seen: Seen) -> Task | str:
 
 def is_run(path: Path) -> bool:
     """Whether it is a run, or a folder in the form of its dataset."""
-    return bool(_files(path, "test"))
+    return bool(_files(path, "test") or _files(path, "test", "sft"))
 
 
-def _files(path: Path, part: str) -> list[Path]:
+def _files(path: Path, part: str, view: str = "contextless") -> list[Path]:
     folder = path / "dataset" if (path / "dataset").is_dir() else path
-    return sorted((folder / "contextless").glob(f"{part}-*.parquet"))
+    return sorted((folder / view).glob(f"{part}-*.parquet"))
 
 
 def _table(path: Path, part: str) -> list[dict[str, Any]]:
@@ -233,6 +266,12 @@ def _table(path: Path, part: str) -> list[dict[str, Any]]:
 def _of_run(row: Mapping[str, Any]) -> Row:
     values = tuple(float("nan") if row[name] is None else float(row[name]) for name in DIMENSIONS)
     return Row(row["id"], row["utterance"], tuple(row["labels"]), row["source_id"], values=values)
+
+
+def _held(path: Path, name: str) -> list[Task | Items]:
+    """What a run keeps for testing: texts, or items, or both."""
+    items = evaluate_items.of_run(path, name)
+    return [*([] if items and not _table(path, "test") else [_run(path)]), *items]
 
 
 def _run(path: Path) -> Task:
@@ -310,14 +349,12 @@ def _schema() -> str:
 SCHEMA = _schema()
 
 
-def _asked(answerer: Named, task: Task, how: How) -> Read:
-    replies = answerer.replies(questions(task, how))
+def _replies(answerer: Named, asked: Sequence[Question], title: str) -> list[Reply]:
+    replies = answerer.replies(asked)
     if all(reply.finish == "error" for reply in replies):
         why = next(iter(answerer.troubles), "no reason was given")
-        raise Stopped(
-            f"not one question of {task.benchmark.title} got a reply ({why}); mend that and give the same command"
-        )
-    return Read.of(replies)
+        raise Stopped(f"not one question of {title} got a reply ({why}); mend that and give the same command")
+    return replies
 
 
 def _asked_notes(how: How) -> list[str]:
@@ -364,7 +401,8 @@ def _labels(task: Task, form: Benchmark, name: str, read: Read, seen: Seen) -> R
         rows, train = benchmarks.regrouped(rows, form), benchmarks.regrouped(train, form)
     truth, picked = metrics.matrix(rows, form.classes), chosen(read.ranks, form)
     fresh = np.array([not seen.has(row) for row in rows])
-    extra = {**_rates(read), "value_of_strict_replies": _value(form, truth, picked & read.strict[:, None])}
+    extra = rates(read.replies, read.parsed, read.strict)
+    extra["value_of_strict_replies"] = _value(form, truth, picked & read.strict[:, None])
     told = [*task.notes, *seen.notes(fresh)]
     if silent := int((read.parsed & ~picked.any(axis=1)).sum()):
         told.append(
@@ -445,7 +483,7 @@ def _vad(task: Task, truth: Floats, said: Floats, mean: Floats, read: Read, name
     """r, CCC, MAE, skill and 1-RMSE of each dimension, the last with that of the constant mean beside it."""
     off, constant = truth - said, truth - mean
     error, least = (off**2).mean(axis=0), (constant**2).mean(axis=0)
-    extra = dict(_rates(read))
+    extra = rates(read.replies, read.parsed, read.strict)
     for n, dimension in enumerate(DIMENSIONS):
         extra[f"mae_{dimension}"] = float(np.abs(off[:, n]).mean())
         extra[f"skill_{dimension}"] = float(1 - error[n] / least[n]) if least[n] > 0 else 0.0
@@ -478,21 +516,6 @@ def flips(pairs: Sequence[Pair], valence: Floats) -> dict[str, float]:
 # What is told of the replies --------------------------------------------------------------------------------------------
 
 
-def _rates(read: Read) -> dict[str, float]:
-    """How many replies are the contract, and what one costs."""
-    came = [reply for reply in read.replies if reply.finish != "error"]
-    found = {
-        "parse_rate": float(read.parsed.mean()),
-        "strict_rate": float(read.strict.mean()),
-        "tail_rate": float((read.parsed & ~read.strict).mean()),
-    }
-    if came:
-        found["seconds_per_row"] = float(np.mean([reply.seconds for reply in came]))
-        found["tokens_in_per_row"] = float(np.mean([reply.tokens_in for reply in came]))
-        found["tokens_out_per_row"] = float(np.mean([reply.tokens_out for reply in came]))
-    return found
-
-
 def _read_notes(read: Read) -> list[str]:
     rows = len(read.parsed)
     low, high = metrics.wilson(int(read.parsed.sum()), rows)
@@ -511,7 +534,8 @@ def _read_notes(read: Read) -> list[str]:
     return said
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what a model in this process answers with, as far as it is installed."""
     found = {"factory": __version__, "python": platform.python_version()}
     for name in ("numpy", "torch", "transformers", "peft", "vllm"):
         try:

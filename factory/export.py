@@ -18,7 +18,7 @@ import orjson
 from factory.errors import WrongRequest
 from factory.files import locked, write_atomic, write_pieces, writing
 from factory.slm.rows import TASKS, batches, dataset_of
-from factory.train.records import PARTS
+from factory.train.records import PARTS, REHEARSAL
 
 FORMATS = ("trl", "llama-factory", "axolotl")
 _FILES = tuple(f"{part}.jsonl" for part in PARTS)
@@ -193,6 +193,8 @@ think from asking for a thought; others do not look at it.""",
 
 ```yaml
 stage: sft
+template: qwen3  # that of your base, among LLaMA-Factory's
+enable_thinking: false  # its default asks templates that can think for a thought, and the rows hold none
 dataset_dir: .  # this folder
 dataset: {name}_train{held}
 cutoff_len: 2048
@@ -217,12 +219,18 @@ def _readme(name: str, form: str, made: Written) -> str:
         )
     files = ", ".join(f'"{part}": "{part}.jsonl"' for part in PARTS if made.of(part))
     models = "\n".join(f"- `{one.replace('`', ' ')}`: {count:,} rows" for one, count in made.models.most_common())
+    rehearsed = sum(count for one, count in made.models.items() if one.startswith("rehearsal:"))
+    warning = (
+        f"\n**{rehearsed:,} rows are {REHEARSAL}**: export a run of a real model for a model to use.\n"
+        if rehearsed
+        else ""
+    )
     return f"""# {name}: conversations for {form}
 
 The `sft` view of a dataset, {_MARK}. The answer to `emotion_json` is one line of JSON (labels of GoEmotions, valence,
 arousal and dominance, a rationale); that to an item (`mcq_eu`, `mcq_ea`) is a rationale and letters. The parts are split by
 source: tune on validation, and look at test once.
-
+{warning}
 {chr(10).join(table)}
 
 ## Use
@@ -230,7 +238,7 @@ source: tune on validation, and look at test once.
 {_HOW[form].format(name=name, files=files, held=held)}
 
 The rows hold a turn of the system. A template that knows none (Gemma's older ones, Mistral's) needs its words put before the
-question. Texts are as a model wrote them: a base whose tokenizer reads its own special tokens out of a text would read them
+question. Texts are as they were written: a base whose tokenizer reads its own special tokens out of a text would read them
 out of these too.
 
 ## Licence

@@ -13,7 +13,7 @@ from factory.checks import Finding, dice, markup, prose, strange
 from factory.lexicon import ALL, FIRST_PERSON_STATES, named
 from factory.stages.actors import anchored
 from factory.taxonomy import EMOTIONS, resolve
-from factory.text import normal, one_line, sentences, words
+from factory.text import composed, normal, one_line, sentences, words
 
 SHORTEST, LONGEST = 30, 500  # words of a scenario
 REASONED, ENDLESS = 25, 400  # words of a rationale
@@ -374,7 +374,7 @@ def _held(sentence: str, own: str = "") -> Iterator[str]:
 def _quoted(sentence: str, option_: str) -> bool | None:
     """Whether a sentence that has an option word for word holds it; None where it does not have it."""
     word_for_word = r"[\W_]+".join(map(re.escape, normal(option_).split()))
-    plain = unicodedata.normalize("NFKC", sentence).replace("\u2019", "'")
+    plain = composed(sentence, "NFKC").replace("\u2019", "'")
     bare, count = re.subn(rf"(?<!\w){word_for_word}(?!\w)", " QUOTED ", plain, flags=re.I)
     return any("QUOTED" in clause for clause in _held(bare)) if count else None
 

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factory import vad
+from factory import contract, vad
+from factory.answers import BATCH, NO_REPLY, FolderAnswerer, Question, told_of
 from factory.errors import WrongRequest
 from factory.finished import loaded
+from factory.requests import Message, Reply
 from factory.train.recipe import SHORTEST
 from factory.train.thresholds import Thresholds
 
@@ -78,8 +80,7 @@ class Classifier:
             tokenizer=self._tokenizer, max_length=self.max_length, token_types=model.segments(self._model)
         )
         seen = list(contexts) if contexts and self.context else [""] * len(texts)
-        told = [text.encode("utf-8", "replace").decode() for text in texts]  # half a surrogate pair is no text
-        found = loop.logits(self._model, self._tokenizer, shown.tokens(told, seen))
+        found = loop.logits(self._model, self._tokenizer, shown.tokens(list(texts), seen))
         if self.one_label:
             raised = np.exp(found.astype(np.float64) - found.max(axis=1, keepdims=True))
             return np.asarray(raised / raised.sum(axis=1, keepdims=True))
@@ -117,21 +118,95 @@ def _told(path: Path) -> dict[str, Any]:
 def answers(
     folder: Path, rows: Sequence[tuple[str, str]], says: Callable[[str], None] = lambda sentence: None
 ) -> Iterator[dict[str, Any]]:
-    """What a model folder says of each (text, context): `labels` with their probabilities or, of a VAD regressor, `vad` with v,
-    a and d from 0 to 1; what cannot be read is said before the first."""
+    """What a model folder says of each (text, context): `labels` with their probabilities; of a VAD regressor `vad` with v, a
+    and d from 0 to 1; of a model that writes what `written` gives. What cannot be read is said before the first."""
     texts = [text for text, _ in rows]
+    if writes(folder):
+        if any(before for _, before in rows):
+            says(f"{folder} was taught to read one utterance; the contexts were not shown to it")
+        yield from written(folder, texts, says)
+        return
     if vad.is_one(folder):
         found = vad.Regressor.of(folder).vad(texts)
         for text, values in zip(texts, found.round(4).tolist(), strict=True):
             yield {"text": text, "vad": dict(zip("vad", values, strict=True))}
         return
-    classifier = Classifier.of(folder)
+    classifier = Classifier.of(_whole(folder))
     if any(before for _, before in rows) and not classifier.context:
         says(f"{folder} was trained without context; the contexts were not shown to it")
     if rows:
         said = classifier.probabilities(texts, [before for _, before in rows])
         for text, labels in zip(texts, classifier.labels(said), strict=True):
             yield {"text": text, "labels": dict(labels)}
+
+
+def _whole(folder: Path) -> Path:
+    """The folder of the whole classifier: of an adapter the merged one in it. WrongRequest where there is none."""
+    if (folder / "config.json").is_file() or told_of(folder).get("mode") != "classify":
+        return folder
+    if not (folder / "merged" / "config.json").is_file():
+        raise WrongRequest(
+            f"{folder} is an adapter; merge it first (the same make train with SET=merge=1), then give it again"
+        )
+    return folder / "merged"
+
+
+# A model that writes --------------------------------------------------------------------------------------------------------
+
+
+def writes(folder: Path) -> bool:
+    """Whether it is a model that was taught to write: an adapter of MODE=generate, or what it was merged into."""
+    return told_of(folder).get("mode") == "generate"
+
+
+def written(
+    folder: Path, texts: Sequence[str], says: Callable[[str], None] = lambda sentence: None
+) -> Iterator[dict[str, Any]]:
+    """Each text asked for in the contract, as in training, greedily: `labels`, the strongest first, `vad`, `rationale`, and how
+    it was `read`: strict (the whole reply), tail (the last JSON object in it) or none, with the `reply` as it came.
+
+    WrongRequest where the model was not taught the contract, or its base is not there.
+    """
+    from factory.evaluate_slm import MAX_TOKENS
+
+    tasks = told_of(folder).get("tasks", ["emotion_json"])
+    if "emotion_json" not in tasks:
+        raise WrongRequest(
+            f"{folder} was taught {' and '.join(tasks)} alone, questions of emotional reasoning, so it has no labels for a text; "
+            "measure it with make evaluate BENCHMARK=emobench, or train with emotion_json among the tasks"
+        )
+    answerer = FolderAnswerer(str(folder), says=says)
+    answerer.check()
+    for start in range(0, len(texts), 4 * BATCH):  # so that a long file is answered as it is read
+        some = texts[start : start + 4 * BATCH]
+        replies = _replies(answerer, some, MAX_TOKENS)
+        for text, reply in zip(some, replies, strict=True):
+            yield {"text": text, **_said(reply)}
+    for trouble, count in answerer.troubles.items():
+        says(f"{count:,} texts got no reply: {trouble}")
+
+
+def _replies(answerer: FolderAnswerer, texts: Sequence[str], max_tokens: int) -> list[Reply]:
+    found = [NO_REPLY] * len(texts)
+    questions = [
+        Question(
+            unit=str(n),
+            messages=(Message("system", contract.SYSTEM), Message("user", text.encode("utf-8", "replace").decode())),
+            max_tokens=max_tokens,
+            task="emotion_json",
+        )
+        for n, text in enumerate(texts)
+    ]
+    answerer.replies(questions, found.__setitem__)
+    return found
+
+
+def _said(reply: Reply) -> dict[str, Any]:
+    said = contract.parsed(reply.text)
+    if said.contract is None:
+        return {"read": said.how, "reply": reply.text}
+    one = said.contract
+    return {"labels": one.labels, "vad": one.vad.model_dump(), "rationale": one.rationale, "read": said.how}
 
 
 # Files of texts -------------------------------------------------------------------------------------------------------------

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from factory.benchmarks import Row
 from factory.benchmarks.metrics import Flags
 from factory.errors import WrongRequest
 from factory.text import normal
+
+DONE, TOLD, MERGED = "training.json", "slm.json", "merged"  # what make train writes
 
 
 class Seen(NamedTuple):
@@ -39,33 +41,51 @@ class Seen(NamedTuple):
 
 
 def seen_by(folder: Path, after: tuple[Path, ...] = ()) -> Seen:
-    """What a model folder has seen, and the models that it goes on from (`after` are those that led here)."""
+    """What a model folder has seen, and the models that it goes on from (`after` are those that led here).
+
+    A language model that classifies has seen what an encoder would have; one that writes, the texts of its data.
+    """
     try:
-        record = json.loads((folder / "training.json").read_bytes())
-        if "mode" in record["recipe"]:
-            return _of_writer(str(record["data"]))
+        record = _record(folder)
         recipe, spec, wanted = dict(record["recipe"]), str(record["data"]), str(record["fingerprint"])
-        init, base = str(recipe["init"]), Path(recipe["base"])
-        how = str(recipe["view"]), bool(recipe["context"]), int(recipe["fold"])
+        writes = recipe.get("mode") == "generate"
+        base, init = str(recipe.get("base", "") if writes else recipe["base"]), str(recipe.get("init", ""))
+        how = ("", False, 0) if writes else (str(recipe["view"]), bool(recipe["context"]), int(recipe["fold"]))
         limit, seed = int(recipe.get("limit", 0)), int(recipe.get("seed", 0))
     except FileNotFoundError:
         return Seen(unknown=f"{folder} has no training.json")
     except (OSError, ValueError, KeyError, TypeError) as err:
-        return Seen(unknown=f"{folder / 'training.json'} is not as make train writes it ({type(err).__name__})")
+        return Seen(unknown=f"the record of {folder} is not as make train writes it ({type(err).__name__})")
     before = [Path(init)] if init else []
-    before += [base] if (base / "training.json").is_file() else []  # an encoder alone has learnt from no labels
+    before += [Path(base).expanduser()] if base and _trained(Path(base).expanduser()) else []  # others learnt no labels
     path = (*after, folder.resolve())
-    several = [_read_again(spec, *how, wanted, limit, seed)]
+    several = [_of_writer(spec) if writes else _read_again(spec, *how, wanted, limit, seed)]
     several += [
         Seen(unknown=f"what {one} was trained on is not known any more")
         if one.resolve() in path
         else seen_by(one, path)
         for one in before
     ]
-    if not before and recipe["base"].startswith((".", "/", "~")) and not base.is_dir():
+    if not before and base.startswith((".", "/", "~")) and not Path(base).expanduser().is_dir():
         several.append(Seen(unknown=f"its base {base} is gone"))
     unknown = "; ".join(dict.fromkeys(one.unknown for one in several if one.unknown))
     return Seen(frozenset[str]().union(*(one.keys for one in several)), unknown)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What make train wrote of a model: a merged one holds it in its slm.json, wherever it is moved to, and an older one has
+    it in the folder around it. FileNotFoundError where there is none."""
+    if (folder / TOLD).is_file() and "training" in (told := dict(json.loads((folder / TOLD).read_bytes()))):
+        return dict(told["training"])
+    around = folder.name == MERGED and not (folder / DONE).is_file()
+    return dict(json.loads(((folder.parent if around else folder) / DONE).read_bytes()))
+
+
+def _trained(folder: Path) -> bool:
+    """Whether make train made it."""
+    return any((folder / name).is_file() for name in (DONE, TOLD)) or (
+        folder.name == MERGED and (folder.parent / DONE).is_file()
+    )
 
 
 def _of_writer(told: str) -> Seen:

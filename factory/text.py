@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Literal
 
 _CLOSING = "\"'”’»)\\]}"
 # Every alternative consumes what it looks at and none can fail after a long look, so a scan is linear on any text.
@@ -35,6 +36,7 @@ _WORD_OR_NUMBER = re.compile(_LETTERS.replace(r"\d", ""))
 # The same for text that is ASCII and lower case already, as most is: three times as fast.
 _ASCII_WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 _ASCII_WORD_OR_NUMBER = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
+_FEW, _MARKS = 1000, 30  # characters of a text that is quick to normalise in any case; marks on one letter
 _PLAIN_MARKS = str.maketrans({"’": "'", "ʼ": "'", "‐": "-", "‑": "-"})
 
 _WHITE_CONTROLS = r"\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029"
@@ -147,7 +149,7 @@ def normal(text: str) -> str:
     if text.isascii():
         folded, tokens = text.lower(), _ASCII_WORD_OR_NUMBER
     else:
-        folded, tokens = unicodedata.normalize("NFKC", text).casefold().translate(_PLAIN_MARKS), _WORD_OR_NUMBER
+        folded, tokens = composed(text, "NFKC").casefold().translate(_PLAIN_MARKS), _WORD_OR_NUMBER
     # A text of marks alone would otherwise equal every other one.
     return " ".join(tokens.findall(folded)) or one_line(folded)
 
@@ -165,7 +167,23 @@ def clean(text: str) -> str:
         # In parts: the pieces between a million small changes take more room than the text.
         parts = (text[start : start + _PART] for start in range(0, len(text), _PART))
         text = "".join(_UNCLEAN.sub(_seen, part) for part in parts)
-    return unicodedata.normalize("NFC", text)
+    return composed(text, "NFC")
+
+
+def composed(text: str, form: Literal["NFC", "NFKC"]) -> str:
+    """Unicode's normal form, in time that grows with the text: putting marks in order takes the square of how many stand on one
+    letter, so those beyond the thirtieth go (UAX 15, section 13, knows no language that has so many)."""
+    if len(text) > _FEW and not text.isascii():
+        text = "".join(_with_few_marks(text))
+    return unicodedata.normalize(form, text)
+
+
+def _with_few_marks(text: str) -> Iterator[str]:
+    run = 0
+    for char in text:
+        run = run + 1 if unicodedata.combining(char) else 0
+        if run <= _MARKS:
+            yield char
 
 
 def _seen(found: re.Match[str]) -> str:

@@ -52,7 +52,9 @@ class Regressor:
             )
         try:
             length = int(json.loads((folder / NOTE).read_text("utf-8"))["max_length"])
-        except (OSError, ValueError, KeyError, TypeError) as err:
+            if not 16 <= length <= 8192:
+                raise ValueError(f"max_length is {length}")
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as err:
             raise WrongRequest(
                 f"{folder / NOTE} is not as make train TASK=vad writes it ({err}); train it again"
             ) from err
@@ -165,6 +167,12 @@ def written(table: WordTable, counts: Mapping[str, int]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+class _Tabs(csv.excel_tab):
+    """Between tabs a quotation mark is a letter."""
+
+    quoting = csv.QUOTE_NONE
+
+
 def _table(file: Path) -> tuple[dict[str, str], list[tuple[int, list[str]]]]:
     """What its first lines say of it, and its rows with their line numbers, the header first."""
     try:
@@ -177,8 +185,14 @@ def _table(file: Path) -> tuple[dict[str, str], list[tuple[int, list[str]]]]:
     if not rows:
         raise WrongRequest(f"{file} is empty; give a table of words")
     separator = "\t" if "\t" in rows[0][1] else ","
-    cells = csv.reader((line for _, line in rows), delimiter=separator)
-    return told, list(zip((number for number, _ in rows), cells, strict=True))
+    style: type[csv.Dialect] = _Tabs if separator == "\t" else csv.excel
+    try:
+        cells = list(csv.reader((line for _, line in rows), style))
+        return told, list(zip((number for number, _ in rows), cells, strict=True))
+    except (csv.Error, ValueError) as err:
+        raise WrongRequest(
+            f"{file} is no table with a word on each line ({err}); save it with tabs between columns"
+        ) from err
 
 
 def _values(

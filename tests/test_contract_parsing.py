@@ -87,9 +87,11 @@ def test_an_object_inside_another_is_not_looked_at() -> None:
     assert parsed(f'{{"answer": {GOOD}}}').contract is None
 
 
-@pytest.mark.parametrize("text", ['{"\\"' * 50_000, "{" * 200_000, '{"a":' * 50_000, "{}" * 100_000, "[" * 200_000])
+@pytest.mark.parametrize(
+    "text", ['{"\\"' * 50_000, "{" * 200_000, '{"a":' * 50_000, "{}" * 100_000, '{"a":[1,' * 50_000]
+)
 def test_hostile_text_costs_no_time(text: str) -> None:
     """No reply, however long and nested, holds up an evaluation."""
     began = time.process_time()
     assert parsed(text).contract is None
-    assert time.process_time() - began < 3
+    assert time.process_time() - began < 1

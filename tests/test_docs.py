@@ -12,9 +12,11 @@ import tomllib
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
+from pyarrow import parquet
 
 from factory import __version__, errors
 from factory.build import SPLITS
@@ -365,6 +367,23 @@ def test_the_item_shown_is_one_of_its_view() -> None:
 
 def _falling(scores: list[float]) -> list[tuple[int, float]]:
     return sorted(enumerate(scores), key=lambda pair: (-pair[1], pair[0]))
+
+
+@pytest.mark.parametrize(("number", "view"), [(0, "contextless"), (1, "mcq_eu")])
+def test_the_rows_shown_are_those_of_the_first_run(number: int, view: str, workplace: Path) -> None:
+    """The README's first command makes them as they are printed, by this engine's revision; scores are float32."""
+    shown = json.loads(re.findall(r"```json\n(.*?)```", README, re.S)[number])
+    tables = (workplace / "outputs/corpora/dataset" / view).glob("*.parquet")
+    found = [row for path in tables for row in parquet.read_table(path).to_pylist() if row["id"] == shown["id"]]
+    assert [_rounded(row) for row in found] == [shown]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(value, 6) if isinstance(value, float) else value
 
 
 @pytest.fixture(scope="module")

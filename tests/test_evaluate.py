@@ -469,6 +469,47 @@ def test_a_model_trained_on_isear_is_scored_on_what_it_left_out(
     assert any(f"only the other {len(kept)} are scored" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("place", ["adapter", "merged", "moved"])
+@pytest.mark.parametrize("benchmark", ["isear", "goemotions"])
+def test_a_language_model_that_classifies_has_seen_what_an_encoder_would(
+    tmp_path: Path, benchmark: str, place: str
+) -> None:
+    """By view, context, fold and limit of its recipe; from the folder around a merged model, or from what it took along."""
+    if benchmark == "isear":
+        files = _isear(
+            tmp_path / "isear", [(e, f"{e} number {n}") for n in range(20) for e in ("joy", "fear", "anger")]
+        )
+    else:
+        files = _goemotions(tmp_path / "go", train=OTHERS, dev=[("Hm", "fear")], test=TEST)
+    spec, fold = f"{benchmark}:{files}", 2 if benchmark == "isear" else 0
+    _trained(tmp_path / "one", spec, fold=fold)
+    wanted = seen_by(tmp_path / "one")
+    record = json.loads((tmp_path / "one/training.json").read_text())
+    record["recipe"] |= {"mode": "classify", "base": "org/base"}
+    (tmp_path / "one/training.json").write_text(json.dumps(record))
+    (tmp_path / "one/merged").mkdir()
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved/slm.json").write_text(json.dumps({"mode": "classify", "training": record}))
+    found = seen_by({"adapter": tmp_path / "one", "merged": tmp_path / "one/merged"}.get(place, tmp_path / "moved"))
+    assert found == wanted and wanted.keys and not wanted.unknown
+    kept = train_data.load(spec, fold=fold).test
+    assert len(kept) > 3 and not any(found.has(benchmarks.Row("x", text, ())) for text in kept.texts)
+
+
+def test_what_the_base_of_a_language_model_was_trained_on_counts(tmp_path: Path) -> None:
+    """A merged model of ours is a base as any other, and has read what it has read."""
+    spec = f"goemotions:{_goemotions(tmp_path / 'first', train=[*OTHERS, TEST[0]], dev=[('Hm', 'fear')])}"
+    _trained(tmp_path / "one", spec)
+    (tmp_path / "one/merged").mkdir()
+    spec = f"goemotions:{_goemotions(tmp_path / 'second', train=OTHERS, dev=[('Hm', 'fear')])}"
+    for mode in ("generate", "classify"):
+        _trained(tmp_path / mode, spec)
+        record = json.loads((tmp_path / mode / "training.json").read_text())
+        record["recipe"] |= {"mode": mode, "base": str(tmp_path / "one/merged")}
+        (tmp_path / mode / "training.json").write_text(json.dumps(record))
+        assert seen_by(tmp_path / mode).has(benchmarks.Row("x", TEST[0][0], ("joy",)))
+
+
 # What is written ------------------------------------------------------------------------------------------------------
 
 

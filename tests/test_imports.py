@@ -123,49 +123,55 @@ ALLOWED = {
     "train.curves": "train.work",
     "train.course": "files train.curves train.keep train.team train.work",
     "train.head": "errors taxonomy train.imbalance train.loop train.model train.pace train.recipe train.work",
-    "train.model_card": "train.thresholds",
+    "train.model_card": "benchmarks.metrics train.records train.thresholds",
     "train.keep": "errors files",
     "train.vad": "factory benchmarks.* errors files vad train.*",
     "train.vad_figures": "benchmarks.metrics vad",
     "train.vad_words": "benchmarks.metrics text train.records vad",
     "train.vad_card": "train.model_card",
-    "train.guide": "factory benchmarks benchmarks.* errors files train.batches train.keep train.model",
+    "train.guide": (
+        "factory benchmarks benchmarks.* errors files train.batches train.data train.keep train.model train.model_card"
+    ),
     "train.encoder": "factory benchmarks.metrics files train.*",
     "finished": "errors train.model",
     "vad": "errors finished text train.loop train.model",
-    "predict": "errors finished train.loop train.model train.recipe train.thresholds vad",
+    "predict": (
+        "answers contract errors evaluate_slm finished requests train.loop train.model train.recipe train.thresholds vad"
+    ),
     "slm": "",
     "slm.rows": "benchmarks contract errors requests taxonomy text train.data train.leaks train.records",
     "slm.tokens": "engines.local errors requests slm.rows",
     "slm.recipe": "errors taxonomy",
     "slm.parts": "train.losses",
     "slm.mixture": "train.batches",
+    "slm.rating": "files vad",
     "slm.base": "engines.local errors files requests slm.recipe slm.rows slm.tokens train.model",
-    "slm.card": "",
+    "slm.card": "contract questions slm.recipe train.model_card",
     "slm.learner": (
         "slm.mixture slm.parts slm.recipe slm.rows slm.tokens taxonomy train.batches train.team train.work"
     ),
     "slm.classify": "factory benchmarks.metrics slm.base slm.card slm.recipe train.*",
-    "slm.train": "factory benchmarks errors slm.* taxonomy train.* vad",
+    "slm.train": "factory benchmarks errors files slm.* taxonomy train.* vad",
     "export": "errors files slm.rows train.records",
     "answers": "engines engines.likelihood engines.local engines.transformers errors files journal records requests slm.base",
-    "evaluate_slm": "factory answers benchmarks benchmarks.* contract errors files requests seen taxonomy",
+    "evaluate_items": "answers benchmarks.* contract errors files questions requests slm.rows",
+    "evaluate_slm": "factory answers benchmarks benchmarks.* contract errors evaluate_items files requests seen taxonomy",
     "emobench": "factory answers emobench.* errors files",
     "emobench.items": "benchmarks.tables errors files",
     "emobench.words": "emobench.items errors",
     "emobench.prompts": "emobench.items emobench.words requests",
-    "emobench.parse": "",
+    "emobench.parse": "text",
     "emobench.ask": "emobench.items emobench.words errors",
     "emobench.protocols": (
         "answers emobench.ask emobench.items emobench.parse emobench.prompts emobench.words requests"
     ),
     "emobench.baselines": "emobench.items",
     "emobench.score": "benchmarks.metrics emobench.ask emobench.baselines emobench.items emobench.parse errors",
-    "emobench.report": "emobench.ask emobench.baselines emobench.score emobench.words errors text",
+    "emobench.report": "benchmarks.metrics emobench.ask emobench.baselines emobench.score emobench.words errors text",
     "cli_evaluate": "answers emobench emobench.report engines.open errors evaluate evaluate_slm given seen settings",
     "cli_train": (
         "benchmarks errors given predict progress slm.recipe slm.train train.course train.encoder train.guide train.recipe "
-        "train.vad"
+        "train.thresholds train.vad"
     ),
     "cli": "factory cli_evaluate cli_train cost doctor errors export forecast frozen progress run settings show steps store",
 }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.text import clean, iter_sentences, looks_english, normal, one_line, sentences, words
+from factory.text import clean, composed, iter_sentences, looks_english, normal, one_line, sentences, words
 
 
 def _bare(text: str) -> str:
@@ -134,3 +134,16 @@ def test_english_looks_english() -> None:
     assert looks_english(["honestly that's the best thing you could have said to my sister"])
     assert looks_english(["Kuala Lumpur"])
     assert looks_english([])
+
+
+def test_a_thousand_marks_on_one_letter_are_read_at_once() -> None:
+    """Putting them in order would take the square of their number; what people write keeps all its marks."""
+    assert composed("a" + "\u0301\u0316" * 100_000, "NFC").startswith("\u00e1\u0316")
+    many = "e\u0301 " * 2000
+    assert composed(many, "NFC") == "\u00e9 " * 2000
+    taken = []
+    for length in (10_000, 100_000):
+        began = time.process_time()
+        normal("a" + "\u0301\u0316" * length), clean("a" + "\u0301\u0316" * length)
+        taken.append(time.process_time() - began)
+    assert taken[1] < 30 * max(taken[0], 0.01)  # a hundredfold where it is the square

@@ -17,6 +17,7 @@ Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 Scorer = Callable[[Floats | None], Floats]  # weights -> values
 DRAWS = 1_000
+ENOUGH = 30  # rows; of fewer a bootstrap draws the same few again and again, and its interval shrinks to nothing
 _AT_ONCE = 100  # draws whose weights are in memory together
 _TINY = 1e-12
 

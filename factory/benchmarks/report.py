@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from factory.benchmarks.metrics import ClassScore
+from factory.benchmarks.metrics import ENOUGH, ClassScore
 from factory.benchmarks.results import Result
 from factory.errors import WrongRequest
 
@@ -98,25 +98,42 @@ def markdown(evaluation: Evaluation) -> str:
 
 
 def summary(results: Sequence[Result]) -> str:
-    """The table alone: one line for each result, with its interval and the baselines beside."""
+    """The table alone: one line for each result, with its interval and the baselines beside; of a model that writes, how many
+    of its replies are in form."""
     return "\n".join(_lines(results))
 
 
 def _lines(results: Sequence[Result]) -> list[str]:
-    return _table(
-        ("benchmark", "metric", "rows", "value", "95% interval", "baselines"),
+    writes = any("parse_rate" in one.extra for one in results)
+    table = _table(
+        (
+            "benchmark",
+            "metric",
+            "rows",
+            "value",
+            "95% interval",
+            *(("strict", "parsed") if writes else ()),
+            "baselines",
+        ),
         [
             (
                 _title(one),
                 _name(one.metric),
                 f"{one.rows:,}",
                 f"{one.value:.3f}",
-                _interval(one),
+                _interval(one, one.rows),
+                *([_share(one, "strict_rate"), _share(one, "parse_rate")] if writes else ()),
                 _pairs(one.baselines) or "none",
             )
             for one in results
         ],
     )
+    few = any(one.rows < ENOUGH for one in results)
+    return [*table, *(["", f"-: too few rows for an interval (under {ENOUGH})"] if few else ())]
+
+
+def _share(one: Result, name: str) -> str:
+    return f"{one.extra[name]:.3f}" if name in one.extra else "-"
 
 
 def _section(one: Result) -> Iterable[str]:
@@ -130,7 +147,7 @@ def _section(one: Result) -> Iterable[str]:
     if one.per_class:
         names = ("class", "precision", "recall", "F1", "95% interval", "rows")
         rows = [
-            (c.label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", _interval(c), f"{c.support:,}")
+            (c.label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", _interval(c, one.rows), f"{c.support:,}")
             for c in one.per_class
         ]
         yield from ("", *_table(names, rows))
@@ -155,5 +172,6 @@ def _pairs(some: Mapping[str, float]) -> str:
     return ", ".join(f"{_name(key)} {value:.3f}" for key, value in some.items())
 
 
-def _interval(one: Result | ClassScore) -> str:
-    return f"{one.low:.3f} to {one.high:.3f}"
+def _interval(one: Result | ClassScore, rows: int) -> str:
+    """Drawn from so many rows; none of too few."""
+    return f"{one.low:.3f} to {one.high:.3f}" if rows >= ENOUGH else "-"

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from factory import __version__, files
 from factory.answers import Answerer
 from factory.emobench import items as records
@@ -17,12 +19,12 @@ from factory.emobench import protocols, report, score
 from factory.emobench.ask import PROTOCOLS, Ask, asking
 from factory.emobench.baselines import floors
 from factory.emobench.items import LANGUAGES, TASKS
-from factory.emobench.score import Comparison, Outcome, Result, compare
+from factory.emobench.score import About, Comparison, Outcome, Result, compare
 from factory.emobench.words import OURS, Wording
 from factory.emobench.words import wording as wording_of
 from factory.errors import WrongRequest
 
-__all__ = ["LANGUAGES", "PROTOCOLS", "TASKS", "Comparison", "Outcome", "compare", "read_outcome", "run"]
+__all__ = ["LANGUAGES", "PROTOCOLS", "TASKS", "About", "Comparison", "Outcome", "compare", "read_outcome", "run"]
 
 T = TypeVar("T", bound=str)
 JSON, MARKDOWN = "emobench.json", "emobench.md"
@@ -44,14 +46,16 @@ def run(
     wording: str = "",
     limit: int = 0,
     against: Path | None = None,
+    about: About | None = None,
     out: Path | None = None,
     says: Callable[[str], None] = lambda sentence: None,
 ) -> Outcome:
     """Asks EmoBench's items from `folder` of any model by one of PROTOCOLS, and scores what it chose.
 
     None is the protocol's own setting; `wording` is whose words v2 asks in ("": the authors' where the user's checkout has
-    them); `limit` asks the first so many items of each task and language; `against` is the OUT of another model's
-    evaluation, asked in the same way, with which this one is compared. With `out` writes emobench.json and emobench.md.
+    them); `limit` asks so many items of each task and language, drawn by a fixed seed; `against` is the OUT of another
+    model's evaluation, asked in the same way, with which this one is compared; `about` is what is known of the model beside
+    its name. With `out` writes emobench.json and emobench.md.
     Raises WrongRequest before anything is asked, where files are odd or a setting has no meaning, and NotOffered where the
     answerer cannot tell likelihoods.
     """
@@ -59,9 +63,10 @@ def run(
         raise WrongRequest(f"LIMIT={limit} is below 0; give a number of items, or 0 for all")
     if wording and protocol != "v2":
         raise WrongRequest(f"wording={wording} is for PROTOCOL=v2, the one whose words are published; leave it out")
+    about = about or About()
     asked = partial(
         asking, protocol, cot=cot, guided=guided, faithful=faithful, orders=orders, repeats=repeats,
-        temperature=temperature,
+        temperature=temperature, no_think=_is_qwen(about.base or answerer.name),
     )  # fmt: skip
     asks: list[tuple[Ask, Wording]] = []
     for task in _chosen(tasks, TASKS, "tasks"):
@@ -69,7 +74,7 @@ def run(
             words = wording_of(folder, language, wording if protocol == "v2" else OURS)
             asks.append((asked(task, language, wording=words.whose), words))
     bench = records.read(folder)
-    chosen = {ask: bench.of(ask.task, ask.language)[: limit or None] for ask, _ in asks}
+    chosen = {ask: _drawn(bench.of(ask.task, ask.language), limit) for ask, _ in asks}
     absent = [f"{folder} has no item of {ask.task} in {ask.language}" for ask, items in chosen.items() if not items]
     if len(absent) == len(asks):
         raise WrongRequest(
@@ -85,13 +90,16 @@ def run(
     made = [_result(answerer, chosen[ask], ask, words, says) for ask, words in asks if chosen[ask]]
     outcome = Outcome(
         model=answerer.name,
-        versions={"factory": __version__, "python": platform.python_version()},
+        base=about.base,
+        fingerprint=about.fingerprint,
+        decoding=about.decoding,
+        versions={"factory": __version__, "python": platform.python_version(), **about.versions},
         files=bench.files,
         results=tuple(made),
         notes=(
             *bench.notes,
             *absent,
-            *([f"only the first {limit} items of each task and language were asked"] if limit else ()),
+            *([f"LIMIT: {limit} items of each task and language were asked, drawn by a fixed seed"] if limit else ()),
         ),
     )
     if other is not None:
@@ -108,6 +116,19 @@ def read_outcome(path: Path) -> Outcome:
         return report.of_json(file.read_bytes())
     except OSError as err:
         raise WrongRequest(f"{file} cannot be read ({err.strerror or err}); give the OUT of an evaluation") from err
+
+
+def _is_qwen(name: str) -> bool:
+    """As the authors' code tells it, by the last part of the name."""
+    return "qwen" in name.rstrip("/").rpartition("/")[2].lower()
+
+
+def _drawn(items: tuple[records.Item, ...], limit: int) -> tuple[records.Item, ...]:
+    """At most so many in the file's order, by a fixed seed, so that fewer are a part of more: the files are sorted by
+    category, and the first ones would be of one alone."""
+    if not 0 < limit < len(items):
+        return items
+    return tuple(items[place] for place in sorted(np.random.default_rng(0).permutation(len(items))[:limit].tolist()))
 
 
 def _result(

@@ -36,6 +36,7 @@ class Ask:
     top_p: float = 1.0
     max_tokens: int = 0  # of a reply; 0 where none is written
     wording: str = OURS
+    no_think: bool = False  # v2 without reasoning: /no_think stands before everything, as for a model called qwen
 
     @property
     def official(self) -> bool:
@@ -98,8 +99,10 @@ def asking(
     repeats: int | None = None,
     temperature: float | None = None,
     wording: str = OURS,
+    no_think: bool = False,
 ) -> Ask:
-    """The protocol's own settings where none are given; WrongRequest for what has no meaning in it."""
+    """The protocol's own settings where none are given; WrongRequest for what has no meaning in it. `no_think`: the model is
+    one that the authors' code tells not to think, which v2 does where it is not to reason."""
     if protocol not in PROTOCOLS:
         raise WrongRequest(f"PROTOCOL={protocol} is not known; choose one of {', '.join(PROTOCOLS)}")
     if guided and protocol != "v2":
@@ -124,6 +127,7 @@ def asking(
         top_p=usual[3],
         max_tokens=_TOKENS[protocol][cot],
         wording=wording if protocol == "v2" else OURS,
+        no_think=no_think and protocol == "v2" and not cot,
     )
     if not 1 <= made.orders <= 24 or not 1 <= made.repeats <= 100 or not 0 <= made.temperature <= 2:
         raise WrongRequest("give 1 to 24 orders, 1 to 100 repeats and a temperature from 0 to 2")

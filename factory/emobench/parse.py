@@ -5,10 +5,11 @@ All give the place of the choice as it was shown, or NONE. Nothing here knows wh
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
+
+from factory.text import composed
 
 NONE = -1
 _V1_LETTERS = {"EU": ascii_lowercase[:6], "EA": ascii_lowercase[:4]}  # a seventh choice cannot be said
@@ -69,7 +70,7 @@ _BEFORE_TEXT = re.compile(r"[\W_]*([A-Za-z])\s+(.*)", re.S)
 def first_letter(text: str, choices: Sequence[str]) -> int:
     """The place that a short answer names: by a choice's whole text, by a letter set apart from what follows, or by a letter
     before the text of its own choice. "A person should ask" names none."""
-    plain = unicodedata.normalize("NFKC", text).strip()
+    plain = composed(text, "NFKC").strip()
     told = [_bare(choice) for choice in choices]
     if _bare(plain) in told:
         return told.index(_bare(plain))
@@ -84,7 +85,7 @@ def first_letter(text: str, choices: Sequence[str]) -> int:
 
 def _bare(text: str) -> str:
     """A choice's text as it is compared: case, spaces and the marks around it gone."""
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    plain = " ".join(composed(text, "NFKC").casefold().split())
     first, last = _WORD.search(plain), _WORD.search(plain[::-1])  # both linear, where stripping by one pattern is not
     return plain[first.start() : len(plain) - last.start()] if first and last else plain
 

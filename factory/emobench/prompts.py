@@ -94,7 +94,7 @@ def _filled(template: str, **values: str) -> str:
 
 def v2(view: View, wording: Wording, cot: bool, no_think: bool) -> tuple[Message, ...]:
     """All questions at once, upper-case letters, the format of the reply as a fenced block; `no_think` is what the authors
-    write before everything where the model's name holds "qwen". White space around the block is ours."""
+    write before everything where the model's name holds "qwen" (ours: that of its base). White space around the block is ours."""
     item = view.item
     fields = wording.fields[item.task]
     if cot:

@@ -82,11 +82,10 @@ def _v1(answerer: Answerer, views: Sequence[View], ask: Ask) -> list[_Try]:
 
 def _v2(answerer: Answerer, views: Sequence[View], ask: Ask, wording: Wording) -> list[_Try]:
     keys = prompts.KEYS[ask.task]
-    no_think = "qwen" in answerer.name.rstrip("/").rpartition("/")[2].lower() and not ask.cot
     said = answerer.answers(
         [
             replace(
-                _question(ask, view, prompts.v2(view, wording, ask.cot, no_think), "both"),
+                _question(ask, view, prompts.v2(view, wording, ask.cot, ask.no_think), "both"),
                 schema=schema(view.item, ask.cot) if ask.guided else "",
             )
             for view in views

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from factory.benchmarks.metrics import ENOUGH
 from factory.emobench.ask import Ask
 from factory.emobench.baselines import WHOLE
 from factory.emobench.score import Comparison, Figure, Outcome, Result, Score
@@ -33,6 +34,7 @@ _HEARD = {
     "empty": "empty",
 }
 _UNREAD_SHOWN = 5
+TOO_FEW = f"-: too few items for an interval (under {ENOUGH})"
 
 
 def to_json(outcome: Outcome) -> bytes:
@@ -50,7 +52,12 @@ def of_json(data: bytes) -> Outcome:
 
 
 def summary(outcome: Outcome) -> str:
-    """The table alone: one line for each reading, with what needs no model beside it."""
+    """The table alone: one line for each reading, with what needs no model beside it; nothing is parsed of a likelihood."""
+    few = any(score.accuracy.items < ENOUGH for result in outcome.results for score in result.scores)
+    return _results(outcome) + (f"\n\n{TOO_FEW}" if few else "")
+
+
+def _results(outcome: Outcome) -> str:
     rows = [_line(result, score) for result in outcome.results for score in result.scores]
     head = (
         "task", "language", "protocol", "reading", "items", "accuracy", "95% interval", "ParseOK", "given parsed", "chance",
@@ -64,14 +71,16 @@ def markdown(outcome: Outcome) -> str:
     lines = [
         f"# EmoBench: {cell(outcome.model, 200)}",
         "",
+        *_model(outcome),
         f"- versions: {', '.join(f'{cell(name)} {cell(version)}' for name, version in outcome.versions.items())}",
         *(f"- {cell(name)}: SHA-256 `{digest}`" for name, digest in outcome.files.items()),
         *(f"- {cell(note, 300)}" for note in outcome.notes),
         "",
         "An EU item is right where emotion and cause are. What could not be read counts as wrong. Intervals are Wilson's: with "
-        "200 items a difference of a few points is noise. Figures of different protocols are never compared.",
+        f"200 items a difference of a few points is noise, and under {ENOUGH} items are too few for one (-). Figures of "
+        "different protocols are never compared.",
         "",
-        summary(outcome),
+        _results(outcome),
     ]
     if outcome.comparisons:
         about = "first: this model; p is McNemar's, of one vote over the orders; the interval is a paired bootstrap's"
@@ -103,7 +112,7 @@ def compared(comparisons: Sequence[Comparison]) -> str:
             f"{one.one:.3f}",
             f"{one.other:.3f}",
             f"{one.difference:+.3f}",
-            f"{one.low:+.3f} to {one.high:+.3f}",
+            f"{one.low:+.3f} to {one.high:+.3f}" if one.items >= ENOUGH else "-",
             f"{one.only_one}",
             f"{one.only_other}",
             f"{one.p:.4f}",
@@ -114,6 +123,15 @@ def compared(comparisons: Sequence[Comparison]) -> str:
 
 
 # Parts -----------------------------------------------------------------------------------------------------------------------
+
+
+def _model(outcome: Outcome) -> Iterator[str]:
+    """What was measured, as far as it is known: of a server nothing but its name is."""
+    told = [f"fingerprint `{cell(outcome.fingerprint)}`"] if outcome.fingerprint else []
+    told += [f"base {cell(outcome.base, 200)}"] if outcome.base else []
+    told += [outcome.decoding] if outcome.decoding else []
+    if told:
+        yield f"- model: {'; '.join(told)}"
 
 
 def _line(result: Result, score: Score) -> tuple[str, ...]:
@@ -128,8 +146,8 @@ def _line(result: Result, score: Score) -> tuple[str, ...]:
         f"{score.accuracy.items}",
         f"{score.accuracy.value:.3f}",
         _interval(score.accuracy),
-        f"{score.parse_ok:.3f}",
-        f"{score.given_parsed.value:.3f}",
+        f"{score.parse_ok:.3f}" if written(ask) else "-",
+        f"{score.given_parsed.value:.3f}" if written(ask) else "-",
         f"{chance:.4f}",
         f"{best} {known[best]:.3f}" if best else "none",
     )
@@ -154,6 +172,10 @@ def _section(result: Result) -> Iterator[str]:
     yield ""
     head = ("baseline", "of what", "published order", *(("all orders",) if several else ()))
     yield _table(head, list(_baselines(result)))
+    silent = 1 - min((score.parse_ok for score in result.scores), default=1.0)
+    if silent and not written(ask):
+        yield ""
+        yield f"The model told no probability for {silent:.1%} of the questions; they are wrong here."
     if result.heard:
         yield ""
         yield f"Replies: {', '.join(f'{count:,} {_HEARD[how]}' for how, count in result.heard.items())}."
@@ -170,7 +192,7 @@ def how(ask: Ask) -> list[str]:
         )
         said.append(f"temperature {ask.temperature:g}, top-p {ask.top_p:g}, at most {ask.max_tokens} tokens a reply")
     else:
-        said.append("our own wording; ParseOK is the share of questions for which the model told any probability")
+        said.append("our own wording")
         if ask.cot:
             said.append(
                 f"the model reasons first, greedily, in at most {ask.max_tokens} tokens, and the options follow that"
@@ -184,7 +206,10 @@ def how(ask: Ask) -> list[str]:
     if ask.task == "EU" and ask.protocol != "v2":
         said.append("the cause is asked for with the emotion that the model itself chose")
     if ask.protocol == "v2" and not ask.cot:
-        said.append('a model whose name holds "qwen" is told /no_think first, as in the authors\' code')
+        said.append(
+            'the authors\' code tells a model whose name (here: that of its base) holds "qwen" /no_think first: this one was '
+            f"{'' if ask.no_think else 'not '}told so"
+        )
     if ask.guided:
         said.append("replies were decoded under a schema, so that none can break the format")
     return said
@@ -202,7 +227,11 @@ def _orders(ask: Ask) -> str:
 def _figures(score: Score, ask: Ask) -> Iterator[tuple[str, ...]]:
     yield f"{score.reading}: {_READ[score.reading]}", "all", *_told(score.accuracy)
     if score.parse_ok < 1:
-        yield score.reading, "what could be read", *_told(score.given_parsed)
+        yield (
+            score.reading,
+            "what could be read" if written(ask) else "what had a probability",
+            *_told(score.given_parsed),
+        )
     if ask.orders > 1:
         yield score.reading, "one vote over the orders", *_told(score.voted)
     if len(score.parts) > 1:
@@ -237,7 +266,7 @@ def _unread(result: Result) -> Iterator[str]:
 
 
 def _interval(figure: Figure) -> str:
-    return f"{figure.low:.3f} to {figure.high:.3f}"
+    return f"{figure.low:.3f} to {figure.high:.3f}" if figure.items >= ENOUGH else "-"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

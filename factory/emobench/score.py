@@ -6,7 +6,7 @@ the orders of one item are not independent, so more orders make the figure stead
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import comb
 
 import numpy as np
@@ -82,10 +82,27 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What is known of the model beside its name; '' where it is not.
+
+    `base` is the name of the model that it was made from ('': it is none's), `fingerprint` what its replies are remembered
+    under, `decoding` its number format, `versions` those of the libraries that answer.
+    """
+
+    base: str = ""
+    fingerprint: str = ""
+    decoding: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One model on EmoBench; what decides its figures stands beside them."""
 
     model: str
+    base: str = ""  # the fields of About
+    fingerprint: str = ""
+    decoding: str = ""
     versions: Mapping[str, str]
     files: Mapping[str, str]  # name -> SHA-256
     results: tuple[Result, ...]

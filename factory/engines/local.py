@@ -22,6 +22,7 @@ _TELLING = ("*.json", "*.jinja", "*.model", "*.safetensors", "vocab.txt", "merge
 _LIGHT = [name for name in _TELLING if name != "*.safetensors"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ANSWER = "qzanswer"  # stands for an answer where a template is looked at
+_MISTAKES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # of a template
 _TAG = re.compile(r"[<\[{|].*[>\]}|]", re.S)
 
 
@@ -43,11 +44,17 @@ class Model:
     @cached_property
     def folder(self) -> Path | None:
         """The folder that was given; None for a hub name. WrongRequest where it looks like a folder and is none."""
-        path = Path(self.given).expanduser()
-        if path.is_dir():
-            return path
-        if path.is_absolute() or self.given.startswith((".", "~")) or self.given.count("/") > 1 or path.exists():
-            raise WrongRequest(f"there is no folder {self.given}; give MODEL the folder of a model or its hub name")
+        try:
+            path = Path(self.given).expanduser()
+            if path.is_dir():
+                return path
+            lost = path.is_absolute() or self.given.startswith((".", "~")) or self.given.count("/") > 1 or path.exists()
+        except (OSError, RuntimeError):  # a name too long, the home of nobody
+            lost = True
+        if lost:
+            raise WrongRequest(
+                f"there is no folder {self.given[:200]}; give MODEL the folder of a model or its hub name"
+            )
         return None
 
     @cached_property
@@ -259,19 +266,27 @@ class Chat:
         return _folded(turns) if self._folds else turns
 
     def _rendered(self, turns: list[dict[str, str]], asks: bool = True) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=asks, enable_thinking=False)
-        )
+        """WrongRequest where the template fails: it is a program, and can do so in any of a program's ways."""
+        from jinja2.exceptions import TemplateError
+
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    turns, tokenize=False, add_generation_prompt=asks, enable_thinking=False
+                )
+            )
+        except (TemplateError, *_MISTAKES) as err:
+            raise WrongRequest(
+                f"the chat template of {self._name} fails ({short(err)}); mend it, or choose another model"
+            ) from err
 
     @cached_property
     def _folds(self) -> bool:
         """Whether the template knows no system turn (Gemma, early Mistral), or leaves out what it says."""
-        from jinja2.exceptions import TemplateError
-
         turns = [{"role": "system", "content": "qzsystem"}, {"role": "user", "content": "qzuser"}]
         try:
             return "qzsystem" not in self._rendered(turns)
-        except TemplateError:
+        except WrongRequest:
             return True
 
     @cached_property

@@ -1,7 +1,9 @@
 """Causal language models as Hugging Face folders: where a base comes from, what of it learns, and how an adapter comes back."""
 
 import json
+import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
-from factory.engines.local import Model
+from factory.engines.local import Chat, Model
 from factory.errors import WrongRequest
 from factory.files import beside, sync, writing
 from factory.requests import Message
@@ -23,9 +28,16 @@ from factory.slm.rows import Row
 from factory.slm.tokens import tokens
 from factory.train.model import first_line, quiet
 
-ADAPTER, TOLD, MERGED, LIMITS = "adapter_config.json", "slm.json", "merged", "thresholds.json"
+ADAPTER, TOLD, MERGED, LIMITS, DONE = "adapter_config.json", "slm.json", "merged", "thresholds.json", "training.json"
 GOOD = "a folder with config.json, a tokeniser and *.safetensors, or the id of such a model on the hub"
-FOREIGN = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError, SafetensorError)
+WEIGHTS = "adapter_model.safetensors"
+ANEW = "copy it anew, or train it again"
+FOREIGN = (
+    *(OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError, ZeroDivisionError),
+    *(SafetensorError, StrictDataclassError),
+)
+# Buffers that older versions of transformers wrote into a model's files: they are computed and were never learnt.
+_COMPUTED = re.compile(r"(inv_freq|\.(attn|attention)\.(masked_)?bias)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,20 +62,23 @@ def load(
     """A causal language model, or with `classes` its body under a new multi-label head. Safetensors only, nobody's code.
 
     `dtype` None: as its files are. WrongRequest says what is wrong with BASE: no language model, pickles only, no chat
-    template where it is to answer, an adapter, four bits without a GPU.
+    template where it is to answer or one that fails, weights of another config, an adapter, four bits without a GPU.
     """
-    named = f"BASE={base}"
-    _refuse_folder(Path(base).expanduser(), named)
+    named, folder = f"BASE={base}", _folder(base)
+    if folder is not None:
+        _refuse_folder(folder, named)
     if quantise:
         _need_quantising()
     more: dict[str, Any] = {"trust_remote_code": False, **({"revision": revision} if revision else {})}
-    source = str(Path(base).expanduser()) if Path(base).expanduser().is_dir() else base
+    source = str(folder or base)
     with _translated(f"{named} cannot be loaded ({{}}); give {GOOD}"):
         config = AutoConfig.from_pretrained(source, **more)
         _refuse_other_kinds(config, named)
         tokenizer = AutoTokenizer.from_pretrained(source, **more)
     if not classes and not getattr(tokenizer, "chat_template", None):
         raise WrongRequest(f"{named} has no chat template, so it was never taught to answer; choose an instruct model")
+    if not classes:
+        _refuse_template(tokenizer, named)
     own = _dtype(config)
     if quantise:
         more |= {"quantization_config": _four_bits(), "device_map": {"": device}}
@@ -79,11 +94,7 @@ def load(
         model, told = kind.from_pretrained(
             source, dtype=dtype or own, use_safetensors=True, output_loading_info=True, **more
         )
-    strange = sorted(key for key in told["missing_keys"] if not (classes and key.startswith("score")))
-    if strange or told["mismatched_keys"]:
-        raise WrongRequest(
-            f"the weights of {named} are not those of its config.json ({(strange or ['a shape'])[0]}); fetch the model anew"
-        )
+    _refuse_other_weights(model, told, named, classify=bool(classes))
     commit = Model("transformers", base, revision).commit
     model = model if quantise else model.to(device)
     return Based(model=model, tokenizer=tokenizer, commit=commit, dtype=own)
@@ -115,11 +126,9 @@ def with_adapter(based: Based, made: SlmRecipe) -> Any:
 def adapted(folder: Path, base: str = "", *, device: Any = "cpu", dtype: torch.dtype | None = None) -> Based:
     """A folder of ours loaded over its base, ready to answer; `base` where it has moved, `dtype` None: as its files are.
 
-    WrongRequest where the folder holds no adapter, or one that was trained on another base.
+    WrongRequest where the folder holds no adapter, one that is not whole, or one that was trained on another base.
     """
-    from peft import PeftModel
-
-    told = record(folder)
+    told, weights = record(folder), _weights(folder)
     named = base or str(told["base"])
     classes = tuple(told.get("classes", ())) if told["mode"] == "classify" else ()
     revision = "" if base else str(told.get("revision", ""))
@@ -129,11 +138,38 @@ def adapted(folder: Path, base: str = "", *, device: Any = "cpu", dtype: torch.d
             f"{folder} is an adapter for another base (it was trained on {told['base']} at {told['base_commit']}, and {named} "
             f"is at {based.commit}); give the base that it was trained on"
         )
-    with _translated(
-        f"{folder} is an adapter for another base than {named} ({{}}); give the base that it was trained on"
-    ):
-        model = PeftModel.from_pretrained(based.model, str(folder), torch_device=str(device))
+    model = _with_weights(based.model, folder, weights)
     return Based(model=model.eval(), tokenizer=_tokenizer(folder), commit=based.commit, dtype=based.dtype)
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    """Those of an adapter; without its file peft would read a pickle, or ask the hub for a model of the folder's name."""
+    if not (folder / WEIGHTS).is_file():
+        raise WrongRequest(f"{folder} has no {WEIGHTS}, and weights are read from safetensors alone; {ANEW}")
+    with _translated(f"{folder / WEIGHTS} cannot be read ({{}}); {ANEW}"):
+        return dict(load_file(folder / WEIGHTS))
+
+
+def _with_weights(model: Any, folder: Path, weights: Mapping[str, Tensor]) -> Any:
+    """The model with the adapter that `adapter_config.json` tells of, every tensor of it as in `weights`: peft would leave
+    those that are missing as they are drawn."""
+    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    with _translated(f"{folder / ADAPTER} cannot be used ({{}}); {ANEW}"):
+        config = PeftConfig.from_pretrained(str(folder.resolve()))
+        config.inference_mode, config.base_model_name_or_path = True, model.name_or_path
+        made = get_peft_model(model, config)
+        wanted = get_peft_model_state_dict(made, save_embedding_layers=False)
+    told, right = ({key: tensor.shape for key, tensor in several.items()} for several in (weights, wanted))
+    wrong = sorted(key for key in told.keys() | right.keys() if told.get(key) != right.get(key))
+    if wrong:
+        raise WrongRequest(
+            f"{folder / WEIGHTS} is not whole ({len(wrong)} tensors are missing, too many or of another shape, the first "
+            f"{wrong[0]}); {ANEW}"
+        )
+    with _translated(f"{folder / WEIGHTS} cannot be read ({{}}); {ANEW}"):
+        set_peft_model_state_dict(made, dict(weights))
+    return made
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -142,7 +178,7 @@ def record(folder: Path) -> dict[str, Any]:
         told = dict(json.loads((folder / TOLD).read_bytes()))
         if not {"mode", "base", "base_commit"} <= told.keys() or not (folder / ADAPTER).is_file():
             raise ValueError("it is not whole")
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, TypeError, RecursionError) as err:
         raise WrongRequest(
             f"{folder} is no adapter of make train TASK=slm ({first_line(err)}); give a folder that it wrote"
         ) from err
@@ -151,26 +187,40 @@ def record(folder: Path) -> dict[str, Any]:
 
 def merge(folder: Path, out: Path, base: str = "") -> None:
     """Writes the adapter of `folder` and its base as one model, in the number format of the base, with the chat template
-    and a generation config that ends where answers end and draws nothing. Whole, or not at all."""
+    and a generation config that ends where answers end and draws nothing. Whole, or not at all.
+
+    Its card goes with it, and `slm.json` says what it was taught and from what, so that it is known wherever it is moved to.
+    """
     found = adapted(folder, base, dtype=torch.float32)
     model = found.model.merge_and_unload().to(found.dtype)
     if getattr(model, "generation_config", None) is not None:
         model.generation_config = greedy(model.generation_config, found.tokenizer)
     apart = beside(out)
     shutil.rmtree(apart, ignore_errors=True)
-    with writing(out):
+    with _saving(out):
         apart.mkdir(parents=True)
         with quiet():
             model.save_pretrained(apart)
             found.tokenizer.save_pretrained(apart)
-        if (folder / LIMITS).is_file():
-            shutil.copy(folder / LIMITS, apart / LIMITS)
+        for name in (LIMITS, "README.md"):
+            if (folder / name).is_file():
+                shutil.copy(folder / name, apart / name)
+        (apart / TOLD).write_text(json.dumps(_told_of(folder), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for path in apart.iterdir():
             path.chmod((folder / TOLD).stat().st_mode)  # safetensors are written for their owner alone
             sync(path)
         shutil.rmtree(out, ignore_errors=True)
         apart.replace(out)
         sync(out.parent)
+
+
+def _told_of(folder: Path) -> dict[str, Any]:
+    """`slm.json` with what `factory.seen` needs of the training: the record itself would make of a merged folder one that a
+    training can go on in, or throw away."""
+    done = folder / DONE
+    training = json.loads(done.read_bytes()) if done.is_file() else {}
+    needed = {name: training[name] for name in ("recipe", "data", "fingerprint") if name in training}
+    return record(folder) | ({"training": needed} if needed else {})
 
 
 def greedy(config: Any, tokenizer: Any) -> Any:
@@ -202,12 +252,33 @@ def _translated(sentence: str) -> Iterator[None]:
         with quiet():
             yield
     except FOREIGN as err:
-        raise WrongRequest(sentence.replace("{}", first_line(err))) from err
+        told = err.__cause__ if isinstance(err, StrictDataclassError) else None  # its own first line is but a heading
+        raise WrongRequest(sentence.replace("{}", first_line(told if isinstance(told, Exception) else err))) from err
+
+
+@contextmanager
+def _saving(path: Path) -> Iterator[None]:
+    """As `writing`, also for what is written in Rust: safetensors and tokenizers have no OSError for a full disk."""
+    with writing(path):
+        try:
+            yield
+        except Exception as err:
+            if "(os error " not in str(err):
+                raise
+            raise OSError(first_line(err)) from err
+
+
+def _folder(base: str) -> Path | None:
+    """The folder that BASE is, None for the name of a model on the hub; WrongRequest where it can be neither."""
+    try:
+        path = Path(base).expanduser()
+        return path if path.is_dir() else None
+    except (OSError, RuntimeError) as err:  # a name too long, the home of nobody
+        why = getattr(err, "strerror", None) or first_line(err)
+        raise WrongRequest(f"BASE={base[:200]} cannot be loaded ({why}); give {GOOD}") from err
 
 
 def _refuse_folder(path: Path, named: str) -> None:
-    if not path.is_dir():
-        return
     if (path / ADAPTER).is_file():
         raise WrongRequest(
             f"{named} is an adapter and no whole model; merge it first (SET=merge=1) and give {path / MERGED}, or give its base"
@@ -229,6 +300,36 @@ def _refuse_other_kinds(config: Any, named: str) -> None:
             f"{named} is no causal language model (its kind is {config.model_type}); choose one such as Qwen3-0.6B, or "
             "TASK=encoder for an encoder"
         )
+
+
+def _refuse_template(tokenizer: Any, named: str) -> None:
+    """A chat template is a program, and its mistakes show when it is run: here, before the weights are loaded."""
+    try:
+        Chat(tokenizer).text((Message("system", "x"), Message("user", "x")))
+    except WrongRequest as err:
+        raise WrongRequest(f"{named}: {err}") from err
+
+
+def _refuse_other_weights(model: Any, told: Mapping[str, Any], named: str, *, classify: bool) -> None:
+    """WrongRequest where a tensor is missing, of another shape or left over: a layer of it would be drawn anew, or dropped.
+
+    To classify, a new head is drawn and that of the language model is left over.
+    """
+    missing = {key for key in told["missing_keys"] if not (classify and key.startswith("score"))}
+    body = f"{model.base_model_prefix}."
+    left = {key for key in told["unexpected_keys"] if not _COMPUTED.search(key)}
+    left = {key for key in left if key.startswith(body)} if classify else left
+    strange = sorted({*missing, *left, *(str(one[0]) for one in told["mismatched_keys"])})
+    if strange:
+        raise WrongRequest(
+            f"the weights of {named} are not those of its config.json ({len(strange)} are missing, too many or of another "
+            f"shape, the first {strange[0]}); fetch the model anew"
+        )
+
+
+def longest(model: Any) -> int:
+    """Tokens that the base reads together, as its config.json says; `sys.maxsize` where that says nothing."""
+    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
 
 
 def _dtype(config: Any) -> torch.dtype:
@@ -257,9 +358,9 @@ def _four_bits() -> Any:
 
 def save_adapter(model: Any, tokenizer: Any, folder: Path, told: Mapping[str, Any]) -> None:
     """Adapter, tokeniser with its chat template, and `slm.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with quiet():
+    with _saving(folder), quiet():
+        folder.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(str(folder), save_embedding_layers=False)
         tokenizer.save_pretrained(str(folder))
-    (folder / "README.md").unlink(missing_ok=True)  # peft's own, without a figure in it
-    (folder / TOLD).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / "README.md").unlink(missing_ok=True)  # peft's own, without a figure in it
+        (folder / TOLD).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

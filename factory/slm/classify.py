@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from factory import __version__
 from factory.benchmarks import metrics
-from factory.slm import base, card
+from factory.slm import base, card, recipe
 from factory.slm.recipe import SlmRecipe, alphas
 from factory.train import data, loop, model, model_card, team, thresholds
 from factory.train.losses import Loss, cross_entropy, focal
@@ -67,6 +67,7 @@ class Lesson:
             dtype=torch.float32 if exact else torch.bfloat16,
             classes=loaded.classes,
         )
+        self.origin = self._based.commit
         most = model.longest(self._based.model, self._based.tokenizer)
         self._length = min(made.max_length, most)
         self.net = base.with_adapter(self._based, made).to(mates.device)
@@ -74,7 +75,10 @@ class Lesson:
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
         learnt = sum(one.numel() for one in self.net.parameters() if one.requires_grad)
-        self.notes = (f"{made.base}: {learnt:,} weights learn, the head among them",)
+        self.notes = (
+            f"{made.base}: {learnt:,} weights learn, the head among them",
+            *recipe.short_warmup(made, len(self._train)),
+        )
         self._use = made.thresholds if loaded.multi else "argmax"
 
     def _tokens(self, part: Examples) -> list[model.Row]:
@@ -84,7 +88,6 @@ class Lesson:
     def _how(self) -> Recipe:
         """As the encoder's loop reads it: one rate for all layers, one for the head."""
         made = self._made
-        updates = -(-len(self._train) // made.batch) * made.epochs
         names = (
             *(
                 "epochs",
@@ -102,7 +105,7 @@ class Lesson:
         return Recipe(
             **{name: getattr(made, name) for name in names},
             learning_rate=made.rate,
-            warmup=min(1.0, made.warmup_updates / updates) if made.warmup_updates else made.warmup,
+            warmup=recipe.warmup(made, len(self._train)),
             layer_decay=1.0,
             max_length=self._length,
         )
@@ -161,7 +164,8 @@ class Lesson:
         base.save_adapter(self.net, self._based.tokenizer, apart, self._slm())
         limits = json.dumps(_told(kept, self._length, loaded.contextual), indent=1) + "\n"
         (apart / base.LIMITS).write_text(limits, encoding="utf-8")
-        (apart / "README.md").write_text(model_card.written(whole, kept), encoding="utf-8")
+        told = {**whole, "recipe": card.applying(whole)}
+        (apart / "README.md").write_text(model_card.written(told, kept), encoding="utf-8")
         return whole
 
     def _slm(self) -> dict[str, Any]:

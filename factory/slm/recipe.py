@@ -261,6 +261,26 @@ def pi(made: SlmRecipe) -> tuple[float, float] | None:
     return one / (one + other), other / (one + other)
 
 
+def warmup(made: SlmRecipe, rows: int) -> float:
+    """The share of the updates over which the rate rises, with so many training rows; 1 where all would not suffice."""
+    return min(1.0, made.warmup_updates / updates(made, rows)) if made.warmup_updates else made.warmup
+
+
+def short_warmup(made: SlmRecipe, rows: int) -> tuple[str, ...]:
+    """A sentence where the training ends before its warm-up does."""
+    if made.warmup_updates < updates(made, rows):
+        return ()
+    return (
+        f"the warm-up has {made.warmup_updates:,} updates and the whole training {updates(made, rows):,}, so the learning rate "
+        "only rises; give more rows, or SET=warmup_updates=0 for a share of the updates",
+    )
+
+
+def updates(made: SlmRecipe, rows: int) -> int:
+    """Of all epochs."""
+    return -(-rows // made.batch) * made.epochs
+
+
 def alphas(told: str, classes: tuple[str, ...]) -> list[float]:
     """The weight of a present label, for each class; an absent one has 1 - alpha."""
     if told == "published":

@@ -28,6 +28,7 @@ TASKS = ("emotion_json", "mcq_eu", "mcq_ea")
 WIDTH = 0.15  # how far a rationale may be from its row's VAD, as the standard deviation of a bell
 FAR = 0.35  # such a rationale contradicts its row (METHODS 5.2)
 WORDS = 2  # of a rationale that must be known before it is judged
+TELLING = 1.5  # so many times the mean weight beside the VAD of other rows, or the words cannot tell (ours)
 _ENOUGH = 30  # rationales from which a spread can be told
 _ROLES = ("system", "user", "assistant")
 _VAD = ("valence", "arousal", "dominance")
@@ -49,7 +50,8 @@ class Words(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One conversation; the last message is the assistant's, and the target. Values are from 0 to 1, None where unknown."""
+    """One conversation; the last message is the assistant's, and the target (a benchmark's row has it once it is `answered`).
+    Values are from 0 to 1, None where unknown."""
 
     id: str
     task: str  # one of TASKS
@@ -85,14 +87,15 @@ def load(
     *,
     tasks: Sequence[str] = TASKS,
     flips: bool = True,
-    vad: Callable[[Sequence[str]], Numbers] | None = None,
+    vad: bool = False,
     words: Words | None = None,
 ) -> tuple[Pool, ...]:
     """The pools that `DATA=` names, in its order: runs, dataset folders, benchmarks as name:path.
 
     `flips=False` takes valence-flip rows out of the training parts, and of those alone, so that with and without are
-    measured on the same rows. `vad` gives [texts, 3] for benchmarks, which have no VAD of their own. With `words` every
-    training row gets its weight. WrongRequest, in one sentence, where nothing can be learnt from what is named.
+    measured on the same rows. `vad`: there is a model of it for benchmarks, whose rows have no VAD of their own and wait to be
+    `answered`. With `words` every training row gets its weight. WrongRequest, in one sentence, where nothing can be learnt from
+    what is named.
     """
     named = [part.strip() for part in spec.split(",") if part.strip()]
     if not named:
@@ -108,7 +111,7 @@ def load(
     return tuple(pools if words is None else [_weighted(pool, words) for pool in pools])
 
 
-def _one(spec: str, tasks: Sequence[str], vad: Callable[[Sequence[str]], Numbers] | None) -> Pool:
+def _one(spec: str, tasks: Sequence[str], vad: bool) -> Pool:
     name, colon, _ = spec.partition(":")
     if colon and name in benchmarks.ALL:
         return _of_benchmark(spec, benchmarks.ALL[name], tasks, vad)
@@ -158,6 +161,7 @@ def _of_run(path: Path, tasks: Sequence[str]) -> Pool:
             train=_examples(parts["train"]),
             validation=_examples(parts["validation"]),
             test=_examples(parts["test"]),
+            notes=data.rehearsed(folder, ["sft"], path.resolve().name),
         )
     )
     rows = {part: tuple(parts[part][int(place)] for place in getattr(kept, part).ids) for part in PARTS}
@@ -290,18 +294,13 @@ def _reason(answer: str, task: str, where: str) -> str:
 # A benchmark ----------------------------------------------------------------------------------------------------------
 
 
-def _of_benchmark(
-    spec: str,
-    benchmark: benchmarks.Benchmark,
-    tasks: Sequence[str],
-    vad: Callable[[Sequence[str]], Numbers] | None,
-) -> Pool:
-    """Each text in the contract: its labels as labels of the 28, VAD from the regressor, no rationale."""
+def _of_benchmark(spec: str, benchmark: benchmarks.Benchmark, tasks: Sequence[str], vad: bool) -> Pool:
+    """Each text as a question in the contract, with its labels as labels of the 28; `answered` gives VAD and the answer."""
     if "emotion_json" not in tasks:
         raise WrongRequest(
             f"{benchmark.name} becomes emotion_json rows, which the tasks leave out; add it or leave {spec} out"
         )
-    if vad is None:
+    if not vad:
         raise WrongRequest(
             f"{benchmark.name} has no valence, arousal and dominance, which the contract asks for; give VAD= a model of "
             "make train TASK=vad DATA=emobank:path"
@@ -311,7 +310,7 @@ def _of_benchmark(
     for part in PARTS:
         rows = list(_mapped(getattr(found, part), benchmark, found.classes))
         dropped += len(getattr(found, part)) - len(rows)
-        parts[part] = tuple(_valued(rows, vad))
+        parts[part] = tuple(rows)
     notes = [
         *found.notes,
         f"valence, arousal and dominance of {benchmark.title} are a model's, and there is no rationale",
@@ -335,12 +334,18 @@ def _mapped(part: Examples, benchmark: benchmarks.Benchmark, classes: Sequence[s
             )
 
 
-def _valued(rows: Sequence[Row], vad: Callable[[Sequence[str]], Numbers]) -> Iterator[Row]:
-    """The rows with their answers, now that their VAD is known."""
-    values = vad([row.text for row in rows]) if rows else np.zeros((0, 3))
-    for row, (v, a, d) in zip(rows, values.tolist(), strict=True):
-        answer = contract.line([LABELS[label] for label in row.hard], round(v, 2), round(a, 2), round(d, 2), "")
-        yield replace(row, messages=(*row.messages, Message("assistant", answer)), vad=(v, a, d))
+def answered(rows: Sequence[Row], vad: Callable[[Sequence[str]], Numbers]) -> list[Row]:
+    """The rows, those of benchmarks with their answers: VAD by `vad`, which gives [texts, 3], labels, and no rationale.
+
+    Apart from `load`, because a text is dear to rate and many may never be learnt from.
+    """
+    waiting = [n for n, row in enumerate(rows) if row.messages[-1].role != "assistant"]
+    made = list(rows)
+    values = vad([rows[n].text for n in waiting]) if waiting else np.zeros((0, 3))
+    for n, (v, a, d) in zip(waiting, values.tolist(), strict=True):
+        answer = contract.line([LABELS[label] for label in rows[n].hard], round(v, 2), round(a, 2), round(d, 2), "")
+        made[n] = replace(rows[n], messages=(*rows[n].messages, Message("assistant", answer)), vad=(v, a, d))
+    return made
 
 
 # What is left out -----------------------------------------------------------------------------------------------------
@@ -406,7 +411,10 @@ def _gap(read: Numbers, target: Sequence[float | None]) -> float:
 
 
 def _weighted(pool: Pool, words: Words) -> Pool:
-    """The pool with the weights of its training rows; rows without a rationale keep 1."""
+    """The pool with the weights of its training rows; rows without a rationale keep 1.
+
+    Where rationales agree with their rows hardly better than with others, distance is noise, and all keep 1 (ours).
+    """
     judged = {
         n: words.read(row.rationale) for n, row in enumerate(pool.train) if row.task == "emotion_json" and row.rationale
     }
@@ -414,17 +422,35 @@ def _weighted(pool: Pool, words: Words) -> Pool:
     if not read:
         return pool
     places = list(read)
-    level = _levelled(np.asarray([read[n] for n in places]), [pool.train[n].vad for n in places])
+    targets = [pool.train[n].vad for n in places]
+    level = _levelled(np.asarray([read[n] for n in places]), targets)
+    weights = [preserved(one, WORDS, target) for one, target in zip(level, targets, strict=True)]
+    others = [preserved(one, WORDS, targets[n]) for one, n in zip(level, _elsewhere(len(places)), strict=True)]
+    mean, control = float(np.mean(weights)), float(np.mean(others))
+    which = f"rationales of {len(places):,} of {len(pool.train):,} training rows of {pool.name}"
+    if mean <= TELLING * control:
+        note = (
+            f"{which} agree with their VAD hardly better than with that of other rows (mean weight {mean:.2f} against "
+            f"{control:.2f}): the words cannot tell, so every row weighs 1"
+        )
+        return replace(pool, notes=(*pool.notes, note))
     train = list(pool.train)
-    far = 0
-    for n, one in zip(places, level, strict=True):
-        train[n] = replace(train[n], weight=preserved(one, judged[n][1], train[n].vad))
-        far += math.sqrt(_gap(one, train[n].vad)) > FAR
+    for n, weight in zip(places, weights, strict=True):
+        train[n] = replace(train[n], weight=weight)
+    far = sum(math.sqrt(_gap(one, target)) > FAR for one, target in zip(level, targets, strict=True))
     note = (
-        f"rationales of {len(places):,} of {len(train):,} training rows of {pool.name} were compared with their VAD: mean weight "
-        f"{float(np.mean([train[n].weight for n in places])):.2f}; {far:,} are further away than {FAR} and want a repair"
+        f"{which} were compared with their VAD: mean weight {mean:.2f}, and {control:.2f} beside the VAD of other rows; "
+        f"{far:,} are further away than {FAR}"
     )
     return replace(pool, train=tuple(train), notes=(*pool.notes, note))
+
+
+def _elsewhere(count: int) -> list[int]:
+    """For each of so many rows another one, always the same: the next in a drawn order, because neighbours tell of one story."""
+    order = np.random.default_rng(0).permutation(count)
+    found = np.empty(count, int)
+    found[order] = np.roll(order, 1)
+    return [int(n) for n in found]
 
 
 def _levelled(read: Numbers, targets: Sequence[Triple]) -> Numbers:

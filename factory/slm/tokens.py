@@ -5,6 +5,7 @@ trained under the prompt that it will see. Texts of a corpus stay text: template
 """
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,11 +26,12 @@ class Tokens(NamedTuple):
     rationale: tuple[int, int]
 
 
-def tokens(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Tokens]:
+def tokens(tokenizer: Any, rows: Sequence[Row], max_length: int, reads: int = sys.maxsize) -> list[Tokens]:
     """The rows in their order, up to the token that ends each answer, never cut.
 
     WrongRequest where the base has no chat template or one that cannot be learnt under, and where a row is longer than
-    `max_length` tokens or spells out a template token that cannot be broken up.
+    `max_length` tokens, or than the base `reads` (its positions end there), or spells out a template token that cannot be
+    broken up.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise WrongRequest(
@@ -43,18 +45,23 @@ def tokens(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Tokens]
         )
     reader = _Reader(tokenizer)
     made = [one for at in range(0, len(rows), _TOGETHER) for one in reader.read(rows[at : at + _TOGETHER])]
-    _refuse_long(rows, made, max_length)
+    _refuse_long(rows, made, max_length, reads, tokenizer.name_or_path or "the base")
     return made
 
 
-def _refuse_long(rows: Sequence[Row], made: Sequence[Tokens], max_length: int) -> None:
-    long = [n for n, one in enumerate(made) if len(one.ids) > max_length]
-    if long:
-        most = max(len(made[n].ids) for n in long)
-        raise WrongRequest(
-            f"{len(long):,} of {len(rows):,} rows are longer than max_length={max_length} tokens (the first: {rows[long[0]].id}, "
-            f"{len(made[long[0]].ids):,} tokens); give SET='max_length={most}' if the base takes as many, or leave them out"
-        )
+def _refuse_long(rows: Sequence[Row], made: Sequence[Tokens], max_length: int, reads: int, base: str) -> None:
+    long = [n for n, one in enumerate(made) if len(one.ids) > min(max_length, reads)]
+    if not long:
+        return
+    most = max(len(made[n].ids) for n in long)
+    limit = f"max_length={max_length} tokens" if max_length <= reads else f"the {reads:,} tokens that {base} reads"
+    larger = f"SET='max_length={most}'"
+    cure = f"give {larger}" if most <= reads else f"give BASE a model that reads {most:,}"
+    cure += f" and {larger}" if most > max(reads, max_length) else ""
+    raise WrongRequest(
+        f"{len(long):,} of {len(rows):,} rows are longer than {limit} (the first: {rows[long[0]].id}, "
+        f"{len(made[long[0]].ids):,} tokens); {cure}, or leave them out"
+    )
 
 
 class _Reader:

@@ -1,6 +1,7 @@
 """From rows to the folder of a language model that answers in the one contract: `make train TASK=slm`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
@@ -11,13 +12,14 @@ import orjson
 import torch
 from numpy.typing import NDArray
 
-from factory import __version__, benchmarks, vad
+from factory import __version__, benchmarks, files, vad
 from factory.errors import WrongRequest
-from factory.slm import base, card
+from factory.slm import base, card, recipe
 from factory.slm.learner import Learner, Side, Teaching
 from factory.slm.mixture import Mixture
+from factory.slm.rating import Rater
 from factory.slm.recipe import THEN, SlmRecipe, pi
-from factory.slm.rows import Pool, Row, load
+from factory.slm.rows import Pool, Row, answered, load
 from factory.slm.tokens import tokens
 from factory.taxonomy import LABELS
 from factory.train import checkpoint, keep, loop, team, thresholds
@@ -28,6 +30,7 @@ Floats = NDArray[np.floating[Any]]
 SCORE = "probability of a token"  # geometric mean over the tokens of answers
 HEADS = "heads.safetensors"
 PARTS = ("train", "validation", "test")
+UNKNOWN = "terms not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ def train(
 
         course: Any = classify.Classes(spec, made, mates)
     else:
-        course = Answers(spec, made, mates)
+        course = Answers(spec, made, mates, watcher.says if mates.main else QUIET.says)
     read = {"BASE": made.base, "VAD": made.vad, "GUIDE": made.guide, "words": made.words}
     folders = attend(course, out, seeds, mates, watcher, checkpoint_seconds, read=read, fresh=fresh)
     for folder in folders if made.merge else ():
@@ -78,10 +81,22 @@ def _finished(folder: Path) -> Trained:
     found = record["results"][part]
     if record["recipe"]["mode"] == "classify":
         score = found["macro_f1"]
-        says = f"macro-F1 {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}) on {part}, thresholds from validation"
+        how = thresholds.told(record)
+        says = f"macro-F1 {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}) on {part}, {how}"
     else:
         says = f"{found['surprise']:.4f} nats a token on {part}, {SCORE} {found['probability']:.3f}"
     return Trained(folder=folder, seed=record["recipe"]["seed"], says=f"{folder}: {says}", record=record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teachers:
+    """What a model learns from beside its rows: words with VAD, VAD for texts without, and under which terms; `says` is told
+    of work that takes long."""
+
+    words: vad.WordTable | None = None
+    rater: Rater | None = None
+    licences: tuple[str, ...] = ()
+    says: Callable[[str], None] = QUIET.says
 
 
 class Answers:
@@ -89,18 +104,25 @@ class Answers:
 
     score = "probability"
 
-    def __init__(self, spec: str, made: SlmRecipe, mates: team.Team) -> None:
+    def __init__(self, spec: str, made: SlmRecipe, mates: team.Team, says: Callable[[str], None] = QUIET.says) -> None:
         self._spec, self._made, self._mates = spec, made, mates
         self.more, self.defaults = (base.MERGED,), {field.name: field.default for field in fields(SlmRecipe)}
         wanted = made.words or (made.vad if made.preserve_weight or made.preserve_rows else "")
         _refuse_idle_vad(spec, made.vad, wanted)
-        self._words = vad.WordTable.of(Path(wanted), made.words_scale) if wanted else None
+        words = vad.WordTable.of(Path(wanted), made.words_scale) if wanted else None
         self.pools = load(
             spec,
             tasks=tuple(made.tasks.split(",")),
             flips=made.flips,
-            vad=(lambda texts: vad.Regressor.of(Path(made.vad)).vad(texts)) if made.vad else None,
-            words=self._words if made.preserve_rows else None,
+            vad=bool(made.vad),
+            words=words if made.preserve_rows else None,
+        )
+        lacking = ", ".join(pool.name for pool in self.pools if pool.name in _benchmarks(spec))
+        self._teachers = Teachers(
+            words=words,
+            rater=Rater(Path(made.vad), lacking, says) if lacking else None,
+            licences=tuple(_licences(made, lacking, words)),
+            says=says,
         )
         if made.mix and len(self.pools) < 2:
             raise WrongRequest(
@@ -113,11 +135,11 @@ class Answers:
         return {
             "recipe": asdict(replace(self._made, seed=seed, merge=False)),  # it decides nothing of the model
             "data": self._spec,
-            "fingerprint": fingerprint(self.pools),
+            "fingerprint": fingerprint(self.pools, rater.fingerprint if (rater := self._teachers.rater) else ""),
         }
 
     def lesson(self, seed: int) -> "Lesson":
-        return Lesson(self.pools, replace(self._made, seed=seed), self._mates, self._words)
+        return Lesson(self.pools, replace(self._made, seed=seed), self._mates, self._teachers)
 
     def summary(self, records: Sequence[Mapping[str, Any]]) -> Mapping[str, bytes]:
         return card.of_seeds(records)
@@ -125,12 +147,35 @@ class Answers:
 
 def _refuse_idle_vad(spec: str, given: str, words: str) -> None:
     """A model of VAD is read for its words, or for the values of a benchmark's texts; else it would decide nothing."""
-    named = [part.strip().partition(":") for part in spec.split(",")]
-    if given and given != words and not any(colon and name in benchmarks.ALL for name, colon, _ in named):
+    if given and given != words and not _benchmarks(spec):
         raise WrongRequest(
             f"VAD={given} decides nothing here: the rows of {spec} have valence, arousal and dominance of their own; give "
             "SET=preserve_weight=0.1 or a benchmark in DATA with it, or leave it out"
         )
+
+
+def _benchmarks(spec: str) -> list[str]:
+    """Of the parts of DATA those that are benchmarks, by name."""
+    named = [part.strip().partition(":") for part in spec.split(",")]
+    return [name for name, colon, _ in named if colon and name in benchmarks.ALL]
+
+
+def _licences(made: SlmRecipe, lacking: str, words: vad.WordTable | None) -> Iterator[str]:
+    """Terms of what else is learnt from; they bind the model as those of its rows do."""
+    if lacking:
+        yield f"{_licence(Path(made.vad) / vad.NOTE)} (VAD of the texts of {lacking}, from {made.vad})"
+    if words:
+        yield f"{words.licence or UNKNOWN} (words with VAD, from {made.words or made.vad})"
+    if made.guide and made.appraisal_weight:
+        yield f"{_licence(Path(made.guide) / 'guide.json')} (appraisals, from {made.guide})"
+
+
+def _licence(note: Path) -> str:
+    """What a model's own file says of its data's terms."""
+    try:
+        return str(orjson.loads(note.read_bytes())["licence"]) or UNKNOWN
+    except (OSError, ValueError, KeyError, TypeError):  # whoever reads the model says what is wrong with its file
+        return UNKNOWN
 
 
 def _described(pool: Pool) -> list[str]:
@@ -138,9 +183,9 @@ def _described(pool: Pool) -> list[str]:
     return [f"{pool.name}: {counts} rows", *(f"  {note}" for note in pool.notes)]
 
 
-def fingerprint(pools: Sequence[Pool]) -> str:
-    """Of everything a model can learn from here or be chosen by."""
-    digest = sha256()
+def fingerprint(pools: Sequence[Pool], rater: str = "") -> str:
+    """Of everything a model can learn from here or be chosen by; `rater` is that of who gives VAD to the rows without."""
+    digest = sha256(rater.encode())
     for pool in pools:
         for part in PARTS:
             rows = getattr(pool, part)
@@ -150,15 +195,25 @@ def fingerprint(pools: Sequence[Pool]) -> str:
     return digest.hexdigest()[:16]
 
 
+def _taught_by(made: SlmRecipe, teachers: Teachers) -> Iterator[str]:
+    """The content of the guide and of the words."""
+    if made.guide:
+        yield from (files.sha256(path) for path in sorted(Path(made.guide).glob("*.safetensors")))
+    if teachers.words:
+        yield sha256(orjson.dumps(sorted(teachers.words.words.items()))).hexdigest()
+
+
 class Lesson:
     """One model that is to answer, with its rows as tokens."""
 
     def __init__(
-        self, pools: Sequence[Pool], made: SlmRecipe, mates: team.Team, words: "vad.WordTable | None" = None
+        self, pools: Sequence[Pool], made: SlmRecipe, mates: team.Team, teachers: Teachers | None = None
     ) -> None:
-        self._pools, self._made, self._mates = pools, made, mates
+        self._pools, self._made, self._mates, self._teachers = pools, made, mates, teachers or Teachers()
         self.rows = {part: [row for pool in pools for row in getattr(pool, part)] for part in PARTS}
         cut = self._thinned(len(pools[0].train))
+        kept = set(map(id, self.rows["train"]))
+        self._learnt = {pool.name: Counter(row.task for row in pool.train if id(row) in kept) for pool in pools}
         self._refuse_empty()
         exact = mates.device.type != "cuda" or made.precision == "fp32"
         self._based = base.load(
@@ -168,6 +223,8 @@ class Lesson:
             device=mates.device,
             dtype=torch.float32 if exact else torch.bfloat16,
         )
+        self.origin = " ".join((self._based.commit, *_taught_by(made, self._teachers)))
+        self._answer()
         tokenizer = self._based.tokenizer
         sides = {part: self._side(part, tokenizer) for part in PARTS}
         self.sides = sides
@@ -181,7 +238,7 @@ class Lesson:
             sides["validation"],
             made,
             mates,
-            self._table(words) if words and made.preserve_weight else None,
+            self._table(self._teachers.words) if self._teachers.words and made.preserve_weight else None,
             self._mixture(cut),
         )
         self.notes = self._told()
@@ -194,6 +251,13 @@ class Lesson:
         chosen = np.sort(np.random.default_rng(self._made.seed).permutation(len(rows))[:limit])
         self.rows["train"] = [rows[n] for n in chosen]
         return int((chosen < first).sum())
+
+    def _answer(self) -> None:
+        """Gives the rows of benchmarks their VAD and their answers: of those that were left, and once a base is there."""
+        if self._teachers.rater is None:
+            return
+        made = iter(answered([row for part in PARTS for row in self.rows[part]], self._teachers.rater))
+        self.rows = {part: [next(made) for _ in rows] for part, rows in self.rows.items()}
 
     def _refuse_empty(self) -> None:
         for part in PARTS[:2]:
@@ -209,8 +273,9 @@ class Lesson:
         if self._made.guide and self._made.appraisal_weight and part == "train":
             from factory.train.guide import Guide
 
+            self._teachers.says(f"reading the appraisals of {len(rows):,} texts with {self._made.guide}")
             guide = Guide.of(Path(self._made.guide)).read([row.text for row in rows])
-        return Side.of(rows, tokens(tokenizer, rows, self._made.max_length), guide)
+        return Side.of(rows, tokens(tokenizer, rows, self._made.max_length, base.longest(self._based.model)), guide)
 
     def _table(self, words: "vad.WordTable") -> Floats:
         """[vocabulary, 4] of the words, on the scale of what is to be preserved: raters of words and of texts, or a model,
@@ -242,12 +307,7 @@ class Lesson:
 
     def _with_warmup(self) -> SlmRecipe:
         made = self._made
-        updates = -(-len(self.rows["train"]) // made.batch) * made.epochs
-        return replace(
-            made,
-            learning_rate=made.rate,
-            warmup=min(1.0, made.warmup_updates / updates) if made.warmup_updates else made.warmup,
-        )
+        return replace(made, learning_rate=made.rate, warmup=recipe.warmup(made, len(self.rows["train"])))
 
     def _told(self) -> tuple[str, ...]:
         learnt = sum(one.numel() for one in self.learner.parameters() if one.requires_grad)
@@ -255,6 +315,7 @@ class Lesson:
         whole, answers = sum(side.lengths), sum(len(one.ids) - one.prompt for one in side.tokens)
         return (
             f"{self._made.base}: {learnt:,} weights learn; {whole:,} tokens an epoch, {answers:,} of them in answers",
+            *recipe.short_warmup(self._made, len(self.rows["train"])),
         )
 
     def learn(
@@ -269,6 +330,7 @@ class Lesson:
     def finish(self, apart: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         made, based = self._made, self._based
         results = {part: self._measured(part) for part in PARTS[1:] if self.rows[part]}
+        licences = (*(pool.licence for pool in self._pools), *self._teachers.licences)
         whole = {
             **record,
             "factory": __version__,
@@ -278,8 +340,9 @@ class Lesson:
             "rows": {part: len(rows) for part, rows in self.rows.items()},
             "tokens": {part: sum(side.lengths) for part, side in self.sides.items()},
             "pools": {pool.name: {part: len(getattr(pool, part)) for part in PARTS} for pool in self._pools},
+            "learnt": self._learnt,
             "notes": [*(note for pool in self._pools for note in pool.notes), *self.notes],
-            "licence": "; ".join(dict.fromkeys(pool.licence for pool in self._pools if pool.licence)),
+            "licence": "; ".join(dict.fromkeys(filter(None, licences))),
             "terms": dict(zip(self.teaching.terms, zip(*self._progress.terms_by_epoch, strict=True), strict=True)),
             "looks": self._progress.looks,
             "results": results,

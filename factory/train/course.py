@@ -39,6 +39,10 @@ class Lesson(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What is worth saying before it begins."""
 
+    @property
+    def origin(self) -> str:
+        """The content of the models that it goes on from or is taught by; their names may come to mean others."""
+
     def learn(
         self, work: Path, report: Callable[[Report], None], stops: Callable[[], bool], checkpoint_seconds: float
     ) -> Progress:
@@ -98,7 +102,7 @@ def attend(
     if not mates.main:
         watcher = Watcher(stops=watcher.stops)
     folders = {seed: out if len(seeds) == 1 else out / f"seed-{seed}" for seed in seeds}
-    keep.refuse_other(out)
+    keep.refuse_other(out, folders.values())
     keep.refuse_loss(out, read)
     if not fresh:
         keep.refuse_mixed(out, several=len(seeds) > 1)
@@ -139,7 +143,7 @@ def _taken(
     """One model, trained and written; processes beside the main one only help with the first."""
     for note in lesson.notes:
         watcher.says(f"  {note}")
-    work = keep.begin(folder, plan) if mates.main else folder / keep.WORK
+    work = keep.begin(folder, plan, lesson.origin) if mates.main else folder / keep.WORK
     mates.told(None)
     curves = Curves(folder / CURVES, score) if mates.main else None
 

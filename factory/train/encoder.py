@@ -118,6 +118,7 @@ class Lesson:
             mean_layer=made.mean_layer,
             name="INIT" if made.init else "BASE",
         )
+        self.origin = model.digest(found.model)
         if made.prior and found.new_head:
             model.start_at(found.model, train.hard.mean(axis=0).tolist())
         made = for_rows(made, loaded.contextual)

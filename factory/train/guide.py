@@ -33,8 +33,9 @@ from factory import __version__, files
 from factory.benchmarks import Row, folds, isear, tables
 from factory.errors import WrongRequest
 from factory.files import write_atomic
-from factory.train import keep, model
+from factory.train import data, keep, model
 from factory.train.batches import passes
+from factory.train.model_card import warned
 
 Floats = NDArray[np.floating[Any]]
 ATOMS = ("goal_attainment", "controllability", "certainty", "fairness")
@@ -92,6 +93,7 @@ class Rated:
     groups: tuple[str, ...]
     licence: str
     human: bool  # rated by people; else by a model, whose answers the signs are held against
+    notes: tuple[str, ...] = ()  # what else is to be known of them, in sentences
 
     def fingerprint(self) -> str:
         told = sha256("\x1f".join((*self.texts, *self.groups)).encode())
@@ -282,6 +284,7 @@ def _run(path: Path) -> Rated:
         groups=tuple(groups[n] for n in known),
         licence="that of the corpus and of the generator",
         human=False,
+        notes=data.rehearsed(folder.parent, [folder.name], path.resolve().name),
     )
 
 
@@ -329,7 +332,8 @@ def held_out(rated: Rated, embeddings: Floats, targets: Floats, encoder: Encoder
 
 def measured(rated: Rated, said: Floats) -> dict[str, dict[str, Any]]:
     """For each appraisal: AUC of ratings over 0.5 against those under it, with a 95% interval over draws of the sources; how
-    many rows; the share that would guide, and the share of these that is right."""
+    many rows; the share that would guide, the share of these that is right, and what always giving the more frequent answer
+    has on the same."""
     from sklearn.metrics import roc_auc_score
 
     _, source = np.unique(rated.groups, return_inverse=True)
@@ -349,12 +353,14 @@ def measured(rated: Rated, said: Floats) -> dict[str, dict[str, Any]]:
         ]
         low, high = np.percentile(each, [2.5, 97.5]) if each else (0.0, 1.0)
         guides = abs(mine - 0.5) > SURE
+        held = truth[guides]
         found[atom] = {
             "auc": {"value": float(roc_auc_score(truth, mine)), "low": float(low), "high": float(high)},
             "rows": len(some),
             "yes": float(truth.mean()),
             "guides": float(guides.mean()),
-            "right": float(((mine > 0.5) == truth)[guides].mean()) if guides.any() else 0.0,
+            "right": float(((mine[guides] > 0.5) == held).mean()) if guides.any() else 0.0,
+            "constant": float(max(held.mean(), 1 - held.mean())) if guides.any() else 0.0,
         }
     return found
 
@@ -406,11 +412,14 @@ def train(
     with keep.alone_in(out):
         if fresh:
             keep.throw_away(out)
-        work = keep.begin(out, plan)
-        says(f"{rated.name}: {len(rated.texts):,} texts of {len(set(rated.groups)):,} sources")
+        work = keep.begin(out, plan, encoder.fingerprint)
+        says(
+            f"{rated.name}: {len(rated.texts):,} texts of {len(set(rated.groups)):,} sources; reading them with {base}"
+        )
         odd = against(rated.targets, rated.labels)
         used = np.where(odd & held_to, np.nan, rated.targets)
         embeddings = encoder.embeddings(rated.texts)
+        says(f"learning on {FOLDS} folds by source, to be tested on the fold left out, and then on all texts")
         results = measured(rated, held_out(rated, embeddings, used, encoder))
         guide = fit(embeddings, used, encoder)
         record = plan | {
@@ -426,6 +435,7 @@ def train(
             "signs": held_to,
             "strength": STRENGTH,
             "licence": rated.licence,
+            "notes": rated.notes,
             "results": results,
         }
         _write(work / "guide", out, guide, record)
@@ -452,6 +462,7 @@ def card(record: Mapping[str, Any]) -> str:
     lines = [
         "# Appraisal guide",
         "",
+        *warned(record["notes"]),
         f"Four appraisals of a text as probabilities, by logistic regression on frozen embeddings of {record['base']}. "
         f"Trained by emotion-factory {record['factory']} on `{record['data']}` (fingerprint `{record['fingerprint']}`): "
         f"{record['rows']:,} texts of {record['sources']:,} sources. "
@@ -460,15 +471,17 @@ def card(record: Mapping[str, Any]) -> str:
         f"{FOLDS} folds by source; each row was read by a guide that had seen nothing of its source. AUC of ratings over 0.5 "
         "against those under it (chance and any constant: 0.5), 95% over draws of the sources.",
         "",
-        "| appraisal | AUC | 95% | rows | yes | guides | of these right | against theory |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| appraisal | AUC | 95% | rows | yes | guides | of these right | a constant | against theory |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         *(
             f"| {atom} | {one['auc']['value']:.3f} | {one['auc']['low']:.3f} to {one['auc']['high']:.3f} | {one['rows']:,} | "
-            f"{one['yes']:.0%} | {one['guides']:.0%} | {one['right']:.0%} | {record['against_signs'][atom]:.0%} |"
+            f"{one['yes']:.0%} | {one['guides']:.0%} | {one['right']:.0%} | {one['constant']:.0%} | "
+            f"{record['against_signs'][atom]:.0%} |"
             for atom, one in record["results"].items()
         ),
         "",
-        f"A row guides where its probability is more than {SURE} from 0.5. The last column is the share of the ratings that lie "
+        f"A row guides where its probability is more than {SURE} from 0.5. A constant is what always giving the more frequent "
+        "answer has right of the rows that guide. The last column is the share of the ratings that lie "
         "on the other side of 0.5 than theory has it for the labels of their row; they "
         f"{held}.",
         "",

@@ -16,24 +16,40 @@ DONE, SEEDS, PLAN = "training.json", "seeds.json", "plan.json"
 CARD = "README.md"
 WORK = ".training"  # checkpoints, until a model is finished
 LOCK = ".lock"
-OVERWRITTEN = (  # names of what is written, and of models and datasets of others
-    *("config.json", "adapter_config.json", CARD, "tokenizer*", "chat_template.jinja", "words.tsv"),
-    *("*.safetensors", "*.bin", "*.parquet"),
+STRANGE = (  # names of what is written, and of models and datasets of others
+    *("*.json", "*.jinja", "*.safetensors", "*.bin", "*.parquet", "tokenizer*", "words.tsv"),
+    *("merged", "tensorboard", CARD),
 )
-RESULTS = ("results.json", "results.md")  # of `factory evaluate`, which are of a model that FRESH throws away
+# Of `factory evaluate`, which are of a model that FRESH throws away.
+RESULTS = ("results.json", "results.md", "emobench.json", "emobench.md", "replies.journal")
 
 
-def refuse_other(out: Path) -> None:
-    """WrongRequest where OUT is a run or a project, or holds files that no training of ours wrote and this one would
-    overwrite."""
+def refuse_other(out: Path, folders: Iterable[Path] = ()) -> None:
+    """WrongRequest where OUT is a run or a project, or it or one of the `folders` of its seeds holds files that no training of
+    ours wrote and this one might overwrite."""
     for name in ("run.toml", "pyproject.toml"):
         if (out / name).exists():
             raise WrongRequest(f"OUT={out} is no place for a model (it holds {name}); give another OUT")
-    if any((out / name).exists() for name in (DONE, SEEDS, WORK, LOCK)):
-        return
-    strange = sorted(path.name for pattern in OVERWRITTEN for path in out.glob(pattern))
-    if strange:
-        raise WrongRequest(f"OUT={out} holds {strange[0]}, which no training of ours wrote there; give another OUT")
+    for folder in {out, *folders}:
+        strange = [] if _is_ours(folder) else sorted(path.name for pattern in STRANGE for path in folder.glob(pattern))
+        if strange:
+            raise WrongRequest(
+                f"OUT={folder} holds {strange[0]}, which no training of ours wrote there; give another OUT"
+            )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a training of ours began or ended here. A lock proves nothing: everybody makes them."""
+    if (folder / WORK / PLAN).exists():
+        return True
+    try:
+        return bool(record(folder / DONE))
+    except WrongRequest:
+        pass
+    try:
+        return "seeds" in orjson.loads((folder / SEEDS).read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def refuse_loss(out: Path, read: Mapping[str, str]) -> None:
@@ -46,8 +62,9 @@ def refuse_loss(out: Path, read: Mapping[str, str]) -> None:
 
 
 def refuse_mixed(out: Path, several: bool) -> None:
-    """WrongRequest where OUT holds one model and several are asked for, or the other way round."""
-    if (out / (DONE if several else SEEDS)).exists():
+    """WrongRequest where OUT holds one model, finished or begun, and several are asked for, or the other way round."""
+    places = [out] if several else [out / SEEDS, *out.glob("seed-*")]
+    if any((place / DONE).exists() or (place / WORK / PLAN).exists() or place.is_file() for place in places):
         there = "one model" if several else "models of several seeds"
         raise WrongRequest(f"OUT={out} holds {there}; give another OUT, or FRESH=1 to throw that away")
 
@@ -71,7 +88,7 @@ def record(path: Path) -> dict[str, Any]:
                 raise ValueError(f"it lacks {name}")
         return found
     except (OSError, ValueError, TypeError) as err:
-        raise WrongRequest(f"{path} cannot be read ({err}); give another OUT, or FRESH=1 to throw it away") from err
+        raise WrongRequest(f"{path} is no record of a training of ours ({err}); give another OUT") from err
 
 
 def refuse_another(folder: Path, plan: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -94,12 +111,17 @@ def refuse_another(folder: Path, plan: Mapping[str, Any], defaults: Mapping[str,
             )
 
 
-def begin(folder: Path, plan: Mapping[str, Any]) -> Path:
-    """Where its checkpoints go, with the plan written down before anything is learnt."""
+def begin(folder: Path, plan: Mapping[str, Any], origin: str) -> Path:
+    """Where its checkpoints go, with the plan written down before anything is learnt. WrongRequest where checkpoints are there
+    that began from models of another `origin`: what is learnt here would be put onto those."""
     work = folder / WORK
+    if (work / PLAN).exists() and record(work / PLAN).get("origin", origin) != origin:
+        raise WrongRequest(
+            f"{folder} was begun from models whose files have changed since; give another OUT, or FRESH=1 to throw that away"
+        )
     with writing(work):
         work.mkdir(parents=True, exist_ok=True)
-    write_atomic(work / PLAN, orjson.dumps(plan))
+    write_atomic(work / PLAN, orjson.dumps({**plan, "origin": origin}))
     return work
 
 
@@ -128,12 +150,16 @@ def _readable(apart: Path) -> int:
 
 def throw_away(out: Path, more: Iterable[str] = ()) -> None:
     """Takes away what trainings and evaluations wrote into OUT, and nothing else; `more` are folders of theirs."""
-    for folder in (out, *sorted(out.glob("seed-*"))):
-        files = [*files_of(folder / DONE), *RESULTS, *([CARD, SEEDS] if (folder / SEEDS).exists() else [])]
-        (folder / DONE).unlink(missing_ok=True)  # first: what is half gone is no model
+    for folder in filter(_is_ours, (out, *sorted(out.glob("seed-*")))):
+        work = folder / WORK
+        files = [*files_of(folder / DONE), *files_of(work / PLAN), *RESULTS]
+        files += [CARD, SEEDS] if (folder / SEEDS).exists() else []
+        if (folder / DONE).exists():  # what is half gone is no model, and still ours
+            work.mkdir(exist_ok=True)
+            os.replace(folder / DONE, work / PLAN)
         for name in files:
             (folder / name).unlink(missing_ok=True)
-        for name in (WORK, *more):
+        for name in (*more, WORK):
             shutil.rmtree(folder / name, ignore_errors=True)
         if folder != out and not any(folder.iterdir()):
             folder.rmdir()

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,7 +68,8 @@ class Shown:
         return {"input_ids": ids, "token_type_ids": [0] * (len(ids) - second) + [1] * second}
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return list(self.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+        whole = [text.encode("utf-8", "replace").decode() for text in texts]  # half a surrogate pair is no text
+        return list(self.tokenizer(whole, add_special_tokens=False)["input_ids"])
 
     def _marks(self, *texts: str) -> tuple[list[int], list[int], list[int]]:
         """What the tokeniser puts before, between and behind texts."""
@@ -234,6 +236,14 @@ def _renew(model: Any) -> None:
     layer.weight.data.normal_(std=getattr(model.config, "initializer_range", 0.02))
     if layer.bias is not None:
         layer.bias.data.zero_()
+
+
+def digest(net: Any) -> str:
+    """Of the weights of the encoder, without its head, which may be new."""
+    told = sha256()
+    for name, one in sorted(net.base_model.state_dict().items()):
+        told.update(name.encode() + one.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return told.hexdigest()[:16]
 
 
 def longest(model: Any, tokenizer: Any) -> int:

@@ -11,6 +11,7 @@ from factory.text import normal
 
 Floats = NDArray[np.float32]
 PARTS = ("train", "validation", "test")
+REHEARSAL = "template text of the rehearsal engine, not a language model's"  # of notes that a card shows first, in bold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Raw thresholds per class follow the chance of labels with a dozen validation row
 bootstraps of the validation part, drawn towards the global one by how few rows its label has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,13 @@ class Thresholds:
         if self.use == "argmax":
             return np.asarray(np.eye(len(self.classes), dtype=bool)[probabilities.argmax(axis=1)])
         return probabilities >= self.values()
+
+
+def told(record: Mapping[str, Any]) -> str:
+    """How labels were chosen, by the record of a classifier, for the line that ends its training."""
+    use = record["recipe"]["thresholds"] if record["multi"] else "argmax"
+    fixed = {"half": "threshold 0.5 for all labels", "argmax": "the most probable class of each row"}
+    return fixed.get(use, "thresholds from validation")
 
 
 def tuned(

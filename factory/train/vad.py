@@ -259,6 +259,7 @@ class Lesson:
             mean_layer=made.mean_layer,
             name="INIT" if made.init else "BASE",
         )
+        self.origin = model.digest(found.model)
         found.model.config.problem_type = "regression"
         made = recipes.for_rows(made, contextual=False)
         made = replace(made, max_length=min(made.max_length, model.longest(found.model, found.tokenizer)))

@@ -50,6 +50,11 @@ def written(record: Mapping[str, Any]) -> str:
         "## Settings",
         "",
         *(f"- {name}: {value}" for name, value in record["recipe"].items() if name in _SETTINGS and value != ""),
+        *(
+            [f"- limit: at most {limit:,} rows of train are learnt from"]
+            if (limit := record["recipe"]["limit"])
+            else []
+        ),
         f"- best epoch: {record['history']['best_epoch']} of {len(record['history']['score'])} that were trained",
         "",
         "## Data",
@@ -63,9 +68,12 @@ def written(record: Mapping[str, Any]) -> str:
         "## Use",
         "",
         "```python",
+        "from pathlib import Path",
+        "",
         "from factory.vad import Regressor",
         "",
-        'Regressor.of(Path(FOLDER)).vad(["I never thought you would come back!"])  # [texts, 3] from 0 to 1',
+        'FOLDER = "."  # where this card lies',
+        'print(Regressor.of(Path(FOLDER)).vad(["I never thought you would come back!"]))  # [texts, 3] from 0 to 1',
         "```",
         "",
         "Or `factory predict FOLDER --text '...'`. It is a standard folder of transformers with three outputs "

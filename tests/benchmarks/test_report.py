@@ -12,16 +12,16 @@ from factory.errors import WrongRequest
 EMO = benchmarks.of("emocontext")
 
 
-def _result() -> Result:
-    truth = metrics.one_hot([0, 1, 2, 3, 0, 1], 4)
-    chosen = metrics.one_hot([0, 1, 2, 0, 3, 1], 4)
+def _result(times: int = 1, **more: float) -> Result:
+    truth = metrics.one_hot([0, 1, 2, 3, 0, 1] * times, 4)
+    chosen = metrics.one_hot([0, 1, 2, 0, 3, 1] * times, 4)
     return results.of_labels(
         EMO,
         truth,
         chosen,
         chosen + 0.1,
         table="mine",
-        extra={"calibration_error": 0.25},
+        extra={"calibration_error": 0.25} | more,
         baselines={"majority": 0.0},
         notes=("One note.",),
     )
@@ -106,10 +106,10 @@ def test_other_json_is_refused(data: bytes) -> None:
 
 def test_markdown_shows_the_interval_and_the_baselines_beside() -> None:
     """One line a result, then its figures, notes and classes."""
-    one = _result()
+    one = _result(5)
     text = report.markdown(_evaluation(one))
     assert (
-        f"| emocontext (mine) | micro-F1 of the counted classes | 6 | 0.750 | {one.low:.3f} to {one.high:.3f} | majority 0.000 |"
+        f"| emocontext (mine) | micro-F1 of the counted classes | 30 | 0.750 | {one.low:.3f} to {one.high:.3f} | majority 0.000 |"
         in text
     )
     assert "| happy | 1.000 | 1.000 | 1.000 |" in text
@@ -117,6 +117,24 @@ def test_markdown_shows_the_interval_and_the_baselines_beside() -> None:
     assert "calibration error 0.250" in text
     rows = [line for line in text.split("### What was read")[0].splitlines() if line.startswith("|")]
     assert {line.count("|") for line in rows} == {7}
+
+
+def test_too_few_rows_have_no_interval() -> None:
+    """Five wrong rows drawn again are five wrong rows: 0.000 to 0.000 would say that it is sure."""
+    text = report.markdown(_evaluation(_result(4)))
+    assert "| 24 | 0.750 | - |" in text and "| happy | 1.000 | 1.000 | 1.000 | - |" in text
+    assert text.count("too few rows for an interval") == 1
+    assert "too few rows for an interval" in report.summary([_result(4), _result(5)])
+    assert "too few" not in report.summary([_result(5)])
+
+
+def test_how_many_replies_are_in_form_stands_in_the_first_table() -> None:
+    """Of a model that writes; a classifier's table has no such column, and its own lines none in a mixed one."""
+    wrote, picked = _result(5, strict_rate=0.0, parse_rate=0.125), _result(5)
+    head, _, one, other = report.summary([wrote, picked]).splitlines()
+    assert "| 95% interval | strict | parsed | baselines |" in head
+    assert "| 0.000 | 0.125 | majority" in one and "| - | - | majority" in other
+    assert "strict" not in report.summary([picked])
 
 
 def test_markdown_says_what_decides_the_figures() -> None:

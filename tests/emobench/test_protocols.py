@@ -9,7 +9,7 @@ import pytest
 from emobench import fake
 
 from factory.answers import NotOffered, Question
-from factory.emobench import protocols, run
+from factory.emobench import About, protocols, report, run
 from factory.emobench.ask import PROTOCOLS, READINGS, Answered, asking
 from factory.emobench.items import Bench, Item, Task
 from factory.emobench.parse import NONE
@@ -221,15 +221,27 @@ def test_guided_decoding_passes_a_schema_of_each_items_letters(bench: Bench) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "cot", "told"),
-    [("Qwen/Qwen3-0.6B", False, True), ("Qwen/Qwen3-0.6B", True, False), ("qwen/other", False, False)],
+    ("name", "base", "cot", "told"),
+    [
+        ("Qwen/Qwen3-0.6B", "", False, True),
+        ("Qwen/Qwen3-0.6B", "", True, False),
+        ("qwen/other", "", False, False),
+        ("models/slm", "Qwen/Qwen3-0.6B", False, True),
+        ("models/qwen-like", "org/llama", False, False),
+    ],
 )
-def test_a_model_called_qwen_is_told_not_to_think(name: str, cot: bool, told: bool, bench: Bench) -> None:
-    """As published: by the last part of its name, and not where it is to reason."""
+def test_a_model_made_of_a_qwen_is_told_not_to_think(
+    name: str, base: str, cot: bool, told: bool, folder: Path, bench: Bench
+) -> None:
+    """As published, by the last part of the name, and not where it is to reason; an adapter is asked as its base is, and the
+    report says which it was."""
     model = fake.perfect(bench.items)
     model.name = name
-    _asked(model, bench, "v2", cot=cot)
+    outcome = run(model, folder, protocol="v2", cot=cot, about=About(base=base))
     assert {question.messages[0].content.startswith("/no_think") for question in model.asked} == {told}
+    assert {result.ask.no_think for result in outcome.results} == {told}
+    said = "this one was told so" if told else "this one was not told so"
+    assert (said in report.markdown(outcome)) == (not cot)
 
 
 # Likelihoods ----------------------------------------------------------------------------------------------------------

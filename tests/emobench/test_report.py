@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from emobench import fake
 
-from factory.emobench import compare, read_outcome, report, run
-from factory.emobench.items import Bench
+from factory.emobench import About, compare, read_outcome, report, run
+from factory.emobench.items import Bench, read
 from factory.emobench.score import Outcome
 from factory.errors import WrongRequest
 from factory.requests import Message
@@ -82,13 +83,15 @@ def test_the_report_says_how_it_was_asked(folder: Path, bench: Bench) -> None:
 
 
 def test_likelihoods_are_told_as_what_they_are(folder: Path, bench: Bench) -> None:
-    """Nothing is parsed, reasoning comes first where it is asked for, and options without a probability show in ParseOK."""
+    """Nothing is parsed, so there is no ParseOK; reasoning comes first where it is asked for; what had no probability is said."""
     text = report.markdown(_run(folder, bench, protocol="likelihood", cot=True))
-    assert "nothing is parsed" in text
+    assert "nothing is parsed" in text and "ParseOK is" not in text and "no probability" not in text
     assert "the model reasons first, greedily, in at most 500 tokens" in text
     model = fake.Model(bench.items, likes=lambda item, option: float("-inf"))
-    lines = report.summary(run(model, folder, protocol="letters")).splitlines()
-    assert lines[2].startswith("| EU | en | letters | letter | 12 | 0.000 | 0.000 to 0.242 | 0.000 | 0.000 |")
+    outcome = run(model, folder, protocol="letters")
+    lines = report.summary(outcome).splitlines()
+    assert lines[2].startswith("| EU | en | letters | letter | 12 | 0.000 | - | - | - |")
+    assert "The model told no probability for 100.0% of the questions" in report.markdown(outcome)
 
 
 def test_the_authors_wording_is_named_in_the_report(bench: Bench, tmp_path: Path) -> None:
@@ -105,9 +108,33 @@ def test_the_authors_wording_is_named_in_the_report(bench: Bench, tmp_path: Path
 def test_the_table_stands_on_its_own(folder: Path, bench: Bench) -> None:
     """A line for each reading, with interval, ParseOK, chance and the best that needs no model."""
     lines = report.summary(_run(folder, bench, languages=("en", "zh"))).splitlines()
-    assert len(lines) == 2 + 4 * 2
-    assert lines[2].startswith("| EU | en | v2 | strict | 12 | 1.000 | 0.758 to 1.000 | 1.000 | 1.000 | 0.0370 |")
-    assert {line.count("|") for line in lines} == {12}
+    assert len(lines) == 2 + 4 * 2 + 2
+    assert lines[2].startswith("| EU | en | v2 | strict | 12 | 1.000 | - | 1.000 | 1.000 | 0.0370 |")
+    assert {line.count("|") for line in lines[:-2]} == {12}
+    assert lines[-2:] == ["", "-: too few items for an interval (under 30)"]
+
+
+def test_an_interval_stands_where_there_are_enough_items(bench: Bench, tmp_path: Path) -> None:
+    """Thirty of them; of fewer a bootstrap's shrinks to a point, and says what is not so."""
+    place = fake.write(tmp_path, [fake.understanding(n) for n in range(29)], [fake.application(n) for n in range(30)])
+    model = fake.perfect(read(place).items)
+    outcome = run(model, place, protocol="v2")
+    outcome = replace(outcome, comparisons=compare(outcome, outcome))
+    _, _, eu, _, ea, *_ = report.summary(outcome).splitlines()
+    assert "| 29 | 1.000 | - |" in eu and "| 30 | 1.000 | 0.886 to 1.000 |" in ea
+    _, _, eu, _, ea, *_ = report.compared(outcome.comparisons).splitlines()
+    assert "| +0.000 | - |" in eu and "| +0.000 | +0.000 to +0.000 |" in ea
+    assert report.markdown(outcome).count("too few") == 1
+
+
+def test_what_was_measured_stands_in_both_files(folder: Path, bench: Bench) -> None:
+    """Fingerprint, base, number format and what answered, where that is known; of a server nothing is."""
+    about = About(base="org/base", fingerprint="ab12", decoding="numbers bfloat16", versions={"torch": "2"})
+    outcome = _run(folder, bench, about=about)
+    text = report.markdown(outcome)
+    assert r"- model: fingerprint `ab12`; base org/base; numbers bfloat16" in text and ", torch 2" in text
+    assert (outcome.fingerprint, outcome.base, outcome.versions["torch"]) == ("ab12", "org/base", "2")
+    assert "- model:" not in report.markdown(_run(folder, bench))
 
 
 def test_hostile_texts_break_no_table_and_stay_words(bench: Bench, tmp_path: Path) -> None:
@@ -140,7 +167,7 @@ def test_two_outcomes_make_a_table(folder: Path, bench: Bench) -> None:
     good = _run(folder, bench)
     bad = _run(folder, bench, lambda question, right: "well")
     lines = report.compared(compare(good, bad)).splitlines()
-    assert lines[2] == "| EU | en | strict | 12 | 1.000 | 0.000 | +1.000 | +1.000 to +1.000 | 12 | 0 | 0.0005 |"
+    assert lines[2] == "| EU | en | strict | 12 | 1.000 | 0.000 | +1.000 | - | 12 | 0 | 0.0005 |"
     with pytest.raises(WrongRequest, match="protocol v2 and v1"):
         compare(good, _run(folder, bench, protocol="v1"))
 
@@ -176,13 +203,28 @@ def test_a_comparison_that_cannot_be_is_refused_before_anything_is_asked(
 
 
 def test_tasks_languages_and_limit_are_kept_to(folder: Path, bench: Bench) -> None:
-    """Each once, in our order; the first items of each, with a note."""
+    """Each once, in our order; so many items of each, with a note."""
     outcome = _run(folder, bench, tasks=("EA",), languages=("zh", "en", "zh"), limit=2)
     assert [(one.ask.task, one.ask.language, len(one.answered)) for one in outcome.results] == [
         ("EA", "en", 2),
         ("EA", "zh", 2),
     ]
-    assert "only the first 2 items of each task and language were asked" in outcome.notes
+    assert "LIMIT: 2 items of each task and language were asked, drawn by a fixed seed" in outcome.notes
+
+
+def test_a_limit_is_drawn_from_all_categories_and_fewer_are_a_part_of_more(bench: Bench, tmp_path: Path) -> None:
+    """The published files are sorted by category: their first items are of one alone."""
+    sorted_ = sorted((fake.understanding(n) for n in range(60)), key=lambda row: row["coarse_category"])
+    place = fake.write(tmp_path, sorted_, [fake.application(0)])
+    items = read(place).of("EU", "en")
+    order, asked = {item.qid: n for n, item in enumerate(items)}, []
+    for limit in (6, 12, 24, 60):
+        found = run(fake.perfect(items), place, protocol="v2", tasks=("EU",), limit=limit).results[0].answered
+        places = [order[one.qid] for one in found]
+        assert len(places) == limit and places == sorted(places)
+        asked.append({*places})
+        assert len({one.category for one in found}) > 1
+    assert asked[0] < asked[1] < asked[2] < asked[3]
 
 
 def test_a_task_that_is_not_there_is_said_and_left_out(bench: Bench, tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def test_a_model_does_not_differ_from_itself() -> None:
         ({"cot": True}, "cot False and True"),
         ({"guided": True}, "guided False and True"),
         ({"wording": "authors"}, "wording ours and authors"),
+        ({"no_think": True}, "no_think False and True"),
         ({"orders": 4}, "orders 1 and 4"),
     ],
 )

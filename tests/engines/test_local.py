@@ -1,10 +1,13 @@
 """Facts about models in a folder that need no model: what names them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from factory.engines.local import fingerprint
+from factory.engines.local import Chat, Model, fingerprint
+from factory.errors import WrongRequest
+from factory.requests import Message
 
 
 @pytest.fixture
@@ -30,3 +33,31 @@ def test_what_makes_no_model_changes_no_name(weights: Path) -> None:
     assert fingerprint(weights) == before
     (weights / "chat_template.jinja").write_text("{{ messages }}")
     assert fingerprint(weights) != before
+
+
+def test_a_name_too_long_for_a_folder_is_one_sentence() -> None:
+    """Which does not say all of it."""
+    with pytest.raises(WrongRequest, match=r"there is no folder x{200};"):
+        _ = Model("transformers", "x" * 5000).folder
+
+
+class _Template:
+    """A tokeniser whose chat template raises."""
+
+    name_or_path = "models/one"
+
+    def __init__(self, raised: Exception) -> None:
+        self.raised = raised
+        self.added_tokens_decoder: dict[int, Any] = {}
+
+    def apply_chat_template(self, *_: Any, **__: Any) -> str:
+        raise self.raised
+
+
+@pytest.mark.parametrize(
+    "raised", [ZeroDivisionError("by zero"), KeyError("role"), TypeError("no"), RecursionError("deep")]
+)
+def test_a_chat_template_that_fails_is_one_sentence(raised: Exception) -> None:
+    """It is a program."""
+    with pytest.raises(WrongRequest, match=r"the chat template of models/one fails \(\w+: .*\); mend it"):
+        Chat(_Template(raised)).text([Message("user", "x")])

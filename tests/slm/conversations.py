@@ -38,6 +38,7 @@ class Said:
     why: str = "It ended well."
     kind: str = "original"
     task: str = "emotion_json"
+    engine: str = "toy"
     answer: str | None = None
     turns: tuple[tuple[str, str], ...] | None = None
     scored: bool = True  # whether contextless has it
@@ -54,7 +55,7 @@ class Said:
             turns[-1] = ("assistant", self.answer)
         told = [{"role": role, "content": content} for role, content in self.turns or turns]
         made = {"id": self.id, "source_id": self.source, "passage_id": f"{self.source}.p1", "task": self.task}
-        return made | {"messages": told, "engine": "rehearsal", "model": "test", "prompt_hash": "0", "seed": 1}
+        return made | {"messages": told, "engine": self.engine, "model": "test", "prompt_hash": "0", "seed": 1}
 
     def scores(self) -> dict[str, Any]:
         labels = list(self.labels if self.scored_labels is None else self.scored_labels)
@@ -63,6 +64,7 @@ class Said:
         made |= dict(zip(("valence", "arousal", "dominance"), self.vad, strict=True))
         made |= dict(zip(names, self.appraisals, strict=True))
         made |= {"id": self.id, "source_id": self.source, "utterance": self.text, "labels": labels, "kind": self.kind}
+        made |= {"engine": self.engine, "intensities": [0.5] * len(ID)}
         return made | {"label_ids": [ID[label] for label in labels], "rationale": self.why}
 
 

@@ -24,6 +24,7 @@ from factory.answers import (
     NotOffered,
     Question,
     Remembering,
+    base_of,
     find,
     opened,
 )
@@ -535,6 +536,25 @@ def test_an_adapter_for_another_base_is_one_sentence(tiny: dict[str, Path], adap
             source.check()
             Remembering(source).answers([ask()])
         assert "\n" not in str(caught.value)
+
+
+def test_the_model_beneath_is_that_of_the_first_stage(tmp_path: Path) -> None:
+    """Through adapters and merged models of ours and one adapter of others; a ring ends; of any other there is none."""
+    made = {
+        "one/slm.json": {"mode": "generate", "base": "Qwen/Qwen3-0.6B/"},
+        "one/merged/config.json": {},
+        "two/slm.json": {"mode": "generate", "base": str(tmp_path / "one/merged")},
+        "moved/slm.json": {"mode": "generate", "base": str(tmp_path / "two")},
+        "theirs/adapter_config.json": {"base_model_name_or_path": "org/llama"},
+        "ring/slm.json": {"mode": "generate", "base": str(tmp_path / "ring")},
+    }
+    for name, told in made.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(told))
+    beneath = {name: base_of(str(tmp_path / name)) for name in ("one", "one/merged", "two", "moved", "theirs", "ring")}
+    qwen = "Qwen/Qwen3-0.6B"
+    assert beneath == dict.fromkeys(("one", "one/merged", "two", "moved"), qwen) | {"theirs": "org/llama", "ring": ""}
+    assert base_of(qwen) == base_of("gpt-4o-mini") == ""
 
 
 def test_a_config_whose_architectures_are_no_list_is_no_crash(tmp_path: Path) -> None:

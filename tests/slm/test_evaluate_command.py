@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,15 @@ def test_a_model_that_was_taught_is_asked_as_in_its_training(
     assert (system == contract.SYSTEM) == taught and system.startswith(contract.SYSTEM)
 
 
+def test_a_model_that_was_not_taught_the_contract_is_not_asked_for_it(call: Call, data: Path, tmp_path: Path) -> None:
+    """Its slm.json says what it was taught, whoever serves it."""
+    model = _folder(tmp_path / "m", slm={"mode": "generate", "base": "org/base", "tasks": ["mcq_eu", "mcq_ea"]})
+    words = ("--model", model, "--base-url", "http://127.0.0.1:9/v1", "--data", data, "--benchmark", "goemotions")
+    code, _, told = call("evaluate", "engine:openai", *words, "--out", tmp_path / "o")
+    assert code == 2 and "goemotions: the model was not taught emotion_json (mcq_eu, mcq_ea alone)" in told
+    assert not (tmp_path / "o").exists()
+
+
 def _folder(path: Path, **files: object) -> Path:
     path.mkdir()
     for name, content in files.items():
@@ -212,6 +222,53 @@ def test_what_stands_in_the_place_of_the_model(tmp_path: Path, monkeypatch: pyte
         str(adapter): "writer",
     }
     assert {who: kind_of(who) for who in kinds} == kinds
+
+
+def test_a_language_model_that_classifies_is_not_scored_on_what_it_was_trained_on(call: Call, tmp_path: Path) -> None:
+    """Of ISEAR the fold that was kept, whether the adapter is given, its merged model, or a copy of that."""
+    pytest.importorskip("peft")
+    from slm import tiny
+
+    from factory.slm import train
+    from factory.slm.recipe import recipe
+
+    rows = [f"{n}|30|{emotion}|{1000 + n}1|{emotion} number {n}|1|" for n in range(20) for emotion in ("joy", "fear")]
+    (tmp_path / "isear").mkdir()
+    (tmp_path / "isear/isear.csv").write_text("\n".join(["ID|AGE|Field1|MYKEY|SIT|STATE|", *rows]) + "\n")
+    made = recipe(
+        base=str(tiny.make(tmp_path / "base")), mode="classify", epochs=1, precision="fp32", fold=1, merge=True
+    )
+    train.train(f"isear:{tmp_path / 'isear'}", tmp_path / "is", made)
+    moved = shutil.copytree(tmp_path / "is/merged", tmp_path / "moved")
+    for place in (tmp_path / "is", tmp_path / "is/merged", moved):
+        code, _, told = call("evaluate", place, "--data", tmp_path, "--benchmark", "isear", "--out", tmp_path / "o")
+        assert code == 0, told
+        assert _results(tmp_path / "o")["isear"].rows == 8
+        assert "the model learnt from 32 of its 40 rows, and only the other 8 are scored" in told
+        assert "none of the texts stands in what the model was trained or tuned on" in told
+
+
+def test_an_adapter_of_a_qwen_is_asked_as_its_base_is(call: Call, data: Path, tmp_path: Path) -> None:
+    """So that the two can be compared, for the prompt is the same; the report says what was measured."""
+    pytest.importorskip("peft")
+    from slm import tiny
+
+    from factory.slm import train
+    from factory.slm.recipe import recipe
+    from tests.emobench import fake
+
+    base, rows = tiny.make(tmp_path / "Qwen-tiny"), tiny.dataset(tmp_path / "rows", (8, 4, 4))
+    made = recipe(base=str(base), tasks="emotion_json", epochs=1, precision="fp32")
+    train.train(str(rows), tmp_path / "mine", made)
+    fake.write(data / "emobench")
+    words = ("--data", data, "--benchmark", "emobench", "--protocol", "v2", "--limit", 1, "--set", "tasks=EA")
+    assert call("evaluate", base, *words, "--out", tmp_path / "o")[0] == 0
+    code, said, told = call("evaluate", tmp_path / "mine", *words, "--against", tmp_path / "o")
+    assert code == 0 and "McNemar" in said, told
+    outcome = read_outcome(tmp_path / "mine")
+    assert outcome.results[0].ask.no_think and outcome.base == str(base)
+    assert len(outcome.fingerprint) == 16 and outcome.decoding == "numbers auto"
+    assert {"factory", "torch", "transformers"} <= outcome.versions.keys()
 
 
 def test_what_cannot_be_asked_is_one_sentence(call: Call, data: Path, tmp_path: Path) -> None:

@@ -160,8 +160,28 @@ def test_the_readme_counts_the_rows_and_says_whose_they_are(run: Path, tmp_path:
     export.export(run, form, tmp_path / "out")
     told = (tmp_path / "out" / "README.md").read_text("utf-8")
     assert "| train | 5 | 2 |" in told and "| test | 4 | 2 |" in told and "mcq_ea |" not in told
-    assert "`rehearsal: test`: 19 rows" in told and "## Licence" in told
+    assert "`toy: test`: 19 rows" in told and "## Licence" in told
     assert "{" not in told or form == "trl"
+
+
+@EACH
+def test_the_readme_says_in_bold_that_rows_are_of_the_rehearsal(tmp_path: Path, form: str) -> None:
+    """With their number; of other rows it says nothing of the kind."""
+    for name, rows in (("toy", some("a", 6)), ("mixed", some("a", 2) + some("b", 4, engine="rehearsal"))):
+        export.export(written(tmp_path / name, {"train": rows}), form, tmp_path / "out" / name)
+    plain, told = ((tmp_path / "out" / name / "README.md").read_text("utf-8") for name in ("toy", "mixed"))
+    assert "**4 rows are template text of the rehearsal engine, not a language model's**" in told
+    assert "rehearsal" not in plain and "**" not in plain
+
+
+def test_llama_factory_is_told_of_template_and_thinking(run: Path, tmp_path: Path) -> None:
+    """Its own default is to think, and no row holds a thought."""
+    yaml = pytest.importorskip("yaml")
+    export.export(run, "llama-factory", tmp_path / "out")
+    told = yaml.safe_load((tmp_path / "out" / "README.md").read_text("utf-8").split("```yaml\n")[1].split("```")[0])
+    assert (
+        told["enable_thinking"] is False and told["template"] == "qwen3" and told["dataset"] == "a_run_of_tales_train"
+    )
 
 
 def test_the_program_in_the_readme_for_trl_is_one(run: Path, tmp_path: Path) -> None:

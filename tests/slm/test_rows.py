@@ -13,7 +13,7 @@ from slm.conversations import PARTS, SCENE, Said, goemotions, some, sound, writt
 from factory import contract
 from factory.errors import WrongRequest
 from factory.slm import rows
-from factory.slm.rows import Numbers, Pool, Row, load, preserved
+from factory.slm.rows import Numbers, Pool, Row, answered, load, preserved
 from factory.taxonomy import ID
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data"
@@ -40,6 +40,11 @@ def _refused(spec: object, **more: Any) -> str:
 
 def _texts(several: Sequence[Row]) -> list[str]:
     return [row.text for row in several]
+
+
+def _notes(pool: Pool) -> list[str]:
+    """But for who wrote the rows, which is said of every run of these tests."""
+    return [note for note in pool.notes if "rehearsal engine" not in note]
 
 
 def _told(count: int, word: str = "") -> dict[str, list[tuple[str, str]]]:
@@ -97,12 +102,28 @@ def test_flipped_rows_are_marked_and_can_be_left_out_of_training_alone(tmp_path:
 def test_a_benchmark_becomes_rows_of_the_contract(tmp_path: Path) -> None:
     """Its labels, VAD of the regressor to two decimals in the answer, an empty rationale, its licence along."""
     told = _told(6) | {"train": [("so glad you came", "17,15"), *_told(6)["train"]]}
-    (pool,) = load(goemotions(tmp_path / "go", told), vad=_flat)
-    row = pool.train[0]
+    (pool,) = load(goemotions(tmp_path / "go", told), vad=True)
+    row = answered(pool.train, _flat)[0]
     assert row.messages[0].content == contract.SYSTEM and row.text == "so glad you came"
     assert row.messages[-1].content == contract.line(["gratitude", "joy"], 0.16, 0.5, 0.25, "")
     assert row.hard == (15, 17) and row.vad == (0.16, 0.5, 0.25) and row.rationale == ""
     assert pool.licence == "CC BY 4.0" and (len(pool.train), len(pool.validation), len(pool.test)) == (7, 6, 6)
+
+
+def test_only_rows_that_wait_are_answered_and_each_text_is_asked_for_once_its_row_is_taken(tmp_path: Path) -> None:
+    """Reading a benchmark rates nothing; a run's rows stay as they are."""
+    run, go = load(f"{sound(tmp_path / 'run')},{goemotions(tmp_path / 'go', _told(6))}", vad=True)
+    assert {row.messages[-1].role for row in go.train} == {"user"} and {row.vad for row in go.train} == {(None,) * 3}
+    asked: list[str] = []
+
+    def rate(texts: Sequence[str]) -> Numbers:
+        asked.extend(texts)
+        return _flat(texts)
+
+    made = answered([*run.train, *go.train[:2]], rate)
+    assert asked == _texts(go.train[:2]) and made[:8] == list(run.train)
+    assert {row.messages[-1].role for row in made} == {"assistant"}
+    assert answered(made, rate) == made and len(asked) == 2
 
 
 def test_classes_without_a_label_are_dropped_and_counted(tmp_path: Path) -> None:
@@ -113,7 +134,7 @@ def test_classes_without_a_label_are_dropped_and_counted(tmp_path: Path) -> None
         labels = [ORDER.index(one) for one in ("terrified", "trusting", "joyful")] * 4
         told = [f'"{part} tale {n} of somebody","",{label}\n' for n, label in enumerate(labels)]
         (tmp_path / f"situations_{name}.csv").write_text("text,aug_text,label\n" + "".join(told))
-    (pool,) = load(f"empathetic:{tmp_path}", vad=_flat)
+    (pool,) = load(f"empathetic:{tmp_path}", vad=True)
     assert len(pool.train) == 8 and {row.hard for row in pool.train} == {(ID["fear"],), (ID["joy"],)}
     assert any("12 rows of EmpatheticDialogues" in note and "none of the 28" in note for note in pool.notes)
 
@@ -121,16 +142,17 @@ def test_classes_without_a_label_are_dropped_and_counted(tmp_path: Path) -> None
 def test_pools_come_in_the_order_of_their_naming(tmp_path: Path) -> None:
     """MIX= goes by it."""
     spec = f"{sound(tmp_path / 'run')}, {goemotions(tmp_path / 'go', _told(6))}"
-    assert [pool.name for pool in load(spec, vad=_flat)] == ["run", "goemotions"]
+    assert [pool.name for pool in load(spec, vad=True)] == ["run", "goemotions"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "goemotions").is_dir(), reason="the real data is not beside this checkout")
 def test_the_real_goemotions_is_the_contract_throughout() -> None:
     """Every answer is strict; no text of validation or test is in train."""
-    (pool,) = load(f"goemotions:{REAL / 'goemotions'}", vad=_flat)
+    (pool,) = load(f"goemotions:{REAL / 'goemotions'}", vad=True)
     assert len(pool.train) > 42_000 and len(pool.test) == 5_427
-    assert all(contract.parsed(row.messages[-1].content).how == "strict" for row in pool.train[::50])
+    some = answered(pool.train[::50], _flat)
+    assert all(contract.parsed(row.messages[-1].content).how == "strict" for row in some)
     held = {row.text for part in (pool.validation, pool.test) for row in part}
     assert not held & set(_texts(pool.train))
 
@@ -190,8 +212,8 @@ def test_a_benchmark_needs_a_regressor_and_emotion_rows(tmp_path: Path) -> None:
     """The contract asks for VAD, which no benchmark of labels has."""
     spec = goemotions(tmp_path / "go", _told(6))
     assert "give VAD=" in _refused(spec)
-    assert "becomes emotion_json rows" in _refused(spec, tasks=("mcq_eu",), vad=_flat)
-    assert "has no classes to learn" in _refused(f"emobank:{tmp_path}", vad=_flat)
+    assert "becomes emotion_json rows" in _refused(spec, tasks=("mcq_eu",), vad=True)
+    assert "has no classes to learn" in _refused(f"emobank:{tmp_path}", vad=True)
 
 
 # Leaks ----------------------------------------------------------------------------------------------------------------
@@ -242,7 +264,7 @@ def test_what_another_pool_holds_for_measuring_is_not_trained_on(tmp_path: Path,
 def test_pools_may_share_training_rows(tmp_path: Path) -> None:
     """Nothing is measured on these."""
     _, other = _pair(tmp_path, text="train saying number 1", source="train-0")
-    assert len(other.train) == 8 and other.notes == ()
+    assert len(other.train) == 8 and _notes(other) == []
 
 
 def test_a_validation_row_that_another_pool_tests_on_is_left_out(tmp_path: Path) -> None:
@@ -259,7 +281,7 @@ def test_ids_of_a_benchmark_are_no_sources_of_a_run(tmp_path: Path) -> None:
     spec = goemotions(tmp_path / "go", _told(6))
     parts = {"train": some("a", 6), "validation": some("b", 4)}
     parts["train"] = [replace(row, source="test1") for row in parts["train"]]
-    run, go = load(f"{written(tmp_path / 'run', parts)},{spec}", vad=_flat)
+    run, go = load(f"{written(tmp_path / 'run', parts)},{spec}", vad=True)
     assert len(run.train) == 6 and {row.group for row in go.train} == {f"goemotions/train{n}" for n in range(6)}
 
 
@@ -299,16 +321,52 @@ class _Table:
 
 
 def test_a_rationale_that_contradicts_its_row_has_less_weight(tmp_path: Path) -> None:
-    """Only training rows are weighted; without words all weights are 1."""
-    parts = {part: some(part, 4, why="a bright bright day") for part in PARTS}
-    parts["train"][1] = replace(parts["train"][1], why="a dark dark day")
+    """Only training rows are weighted; without words all weights are 1. Beside the VAD of other rows they fit worse."""
+    parts = _felt(20)
+    parts["train"][1] = replace(parts["train"][1], why="a bright bright day")
     parts["train"][2] = replace(parts["train"][2], why="a dark day")
     folder = str(written(tmp_path / "run", parts))
     (pool,), (plain,) = load(folder, words=_Table()), load(folder)
     weights = [row.weight for row in pool.train]
-    assert weights == pytest.approx([1.0, math.exp(-(0.8**2) / (2 * 0.15**2)), 1.0, 1.0], rel=1e-4)
+    assert weights == pytest.approx([1.0, math.exp(-(0.8**2) / (2 * 0.15**2)), *[1.0] * 18], rel=1e-4)
     assert {row.weight for row in (*pool.validation, *pool.test, *plain.train)} == {1.0}
-    assert any("3 of 4 training rows" in note and "1 are further away than 0.35" in note for note in pool.notes)
+    (note,) = _notes(pool)
+    assert "19 of 20 training rows" in note and "mean weight 0.95" in note and "1 are further away than 0.35" in note
+    control = float(note.split(" beside the VAD of other rows")[0].split()[-1])
+    assert 0.2 < control < 0.7
+
+
+def test_words_that_fit_other_rows_as_well_take_no_weight(tmp_path: Path) -> None:
+    """What they say is noise then: all rows weigh 1, and both figures are told."""
+    parts = _felt(40)
+    drawn = np.random.default_rng(3).permutation(40)
+    parts["train"] = [replace(row, why=parts["train"][n].why) for row, n in zip(parts["train"], drawn, strict=True)]
+    (pool,) = load(str(written(tmp_path / "run", parts)), words=_Table())
+    assert {row.weight for row in pool.train} == {1.0}
+    (note,) = _notes(pool)
+    assert (
+        "hardly better than with that of other rows" in note and "every row weighs 1" in note and " against 0." in note
+    )
+
+
+def test_each_row_is_held_against_another_one_and_always_the_same() -> None:
+    """A derangement, without a row twice."""
+    for count in (2, 3, 50):
+        found = rows._elsewhere(count)
+        assert sorted(found) == list(range(count)) and all(n != other for n, other in enumerate(found))
+        assert found == rows._elsewhere(count)
+
+
+def _felt(count: int) -> dict[str, list[Said]]:
+    """Bright and dark rows in turn, whose rationales say so."""
+    bright, dark = ((0.9, 0.5, 0.4), "a bright bright day"), ((0.1, 0.5, 0.4), "a dark dark day")
+    return {
+        part: [
+            replace(row, vad=vad, why=why)
+            for row, (vad, why) in zip(some(part, size), [bright, dark] * (size // 2), strict=True)
+        ]
+        for part, size in zip(PARTS, (count, 4, 4), strict=True)
+    }
 
 
 def test_what_words_say_is_put_on_the_scale_of_the_targets() -> None:
@@ -331,4 +389,4 @@ def test_items_and_rows_without_a_rationale_keep_their_weight(tmp_path: Path) ->
     """There is nothing to compare."""
     parts = {part: some(part, 4, why="") + some(f"{part} item", 2, task="mcq_eu") for part in PARTS}
     (pool,) = load(str(written(tmp_path / "run", parts)), words=_Table())
-    assert {row.weight for row in pool.train} == {1.0} and pool.notes == ()
+    assert {row.weight for row in pool.train} == {1.0} and _notes(pool) == []

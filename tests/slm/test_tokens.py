@@ -107,9 +107,9 @@ def _read(tokenizer: Any, made: Tokens) -> tuple[str, str, str]:
     return tuple(tokenizer.decode(made.ids[span]) for span in spans)  # type: ignore[return-value]
 
 
-def _refused(tokenizer: Any, several: Sequence[Row], most: int = 1000) -> str:
+def _refused(tokenizer: Any, several: Sequence[Row], most: int = 1000, **more: int) -> str:
     with pytest.raises(WrongRequest) as caught:
-        tokens(tokenizer, several, most)
+        tokens(tokenizer, several, most, **more)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -244,6 +244,18 @@ def test_a_long_row_is_named_with_its_length_and_a_cure() -> None:
     said = _refused(_of("qwen3"), several, lengths[0])
     assert "2 of 3 rows" in said and f"b.u2, {lengths[1]:,} tokens" in said and f"max_length={lengths[2]}" in said
     assert len(tokens(_of("qwen3"), several, lengths[2])) == 3
+
+
+@pytest.mark.parametrize("allowed", [1 << 10, 20])
+def test_a_row_that_is_longer_than_the_base_reads_is_refused_whatever_max_length_allows(allowed: int) -> None:
+    """The cure is another base: more of `max_length` alone would not do."""
+    (made,) = tokens(_of("qwen3"), [_row()], 5000)
+    most = len(made.ids)
+    said = _refused(_of("qwen3"), [_row()], allowed, reads=most - 1)
+    assert f"give BASE a model that reads {most}" in said
+    assert ("SET='max_length=" in said) == (allowed < most)
+    assert (f"the {most - 1} tokens that the base reads" in said) == (allowed > most)
+    assert len(tokens(_of("qwen3"), [_row()], 5000, most)) == 1
 
 
 def test_a_base_without_a_chat_template_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,20 +17,21 @@ from slm import tiny
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from safetensors.torch import load_file  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 
-from factory import contract  # noqa: E402
+from factory import cli_train, contract  # noqa: E402
 from factory.cli import main  # noqa: E402
 from factory.errors import Interrupted, WrongRequest  # noqa: E402
-from factory.predict import Classifier  # noqa: E402
+from factory.predict import Classifier, answers  # noqa: E402
 from factory.slm import base, classify, train  # noqa: E402
-from factory.slm.recipe import EVERY, recipe  # noqa: E402
+from factory.slm.recipe import EVERY, recipe, short_warmup  # noqa: E402
 from factory.slm.rows import load  # noqa: E402
 from factory.slm.tokens import tokens  # noqa: E402
 from factory.taxonomy import LABELS  # noqa: E402
 from factory.train import team  # noqa: E402
 from factory.train.course import Watcher  # noqa: E402
 from factory.train.work import Progress, Report  # noqa: E402
+from factory.vad import WordTable  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 ALONE = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0", "HF_HUB_OFFLINE": "1"}
@@ -101,6 +103,8 @@ def test_a_small_set_is_learnt_by_heart_and_answered_in_the_contract(kind: str, 
             assert said.how == "strict" and said.contract is not None
             assert said.contract.labels == [LABELS[label] for label in row.hard]
             assert said.contract.rationale == row.rationale
+    (told,) = answers(tmp_path / "out", [(pool.train[0].text, "")])
+    assert told["read"] == "strict" and told["rationale"] == pool.train[0].rationale
 
 
 def _greedy(one: base.Based, ids: list[int]) -> str:
@@ -169,6 +173,28 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(
     assert one["looks"] == pytest.approx(other["looks"]) and len(one["looks"]) == 5
     assert one["history"]["loss"] == pytest.approx(other["history"]["loss"])
     assert one["terms"]["labels"] == pytest.approx(other["terms"]["labels"])
+
+
+def test_models_that_changed_since_are_not_gone_on_from(folder: Path, data: Path, tmp_path: Path) -> None:
+    """The base under the same name with other weights, the guide, the words: each has its part in what is asked before a
+    checkpoint is read."""
+    shutil.copytree(folder, tmp_path / "base")
+    made = recipe(base=str(tmp_path / "base"), **HOW)
+    with pytest.raises(Interrupted):
+        train.train(str(data), tmp_path / "out", made, watcher=Watcher(stops=_after(2)))
+    weights = load_file(tmp_path / "base/model.safetensors")
+    save_file(
+        {name: one + 0.01 for name, one in weights.items()}, tmp_path / "base/model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(WrongRequest, match="whose files have changed since"):
+        train.train(str(data), tmp_path / "out", made)
+    (tmp_path / "guide").mkdir()
+    guided = recipe(base=str(folder), guide=str(tmp_path / "guide"), appraisal_weight=0.1, **HOW)
+    said = []
+    for guide, love in (("a", 1.0), ("b", 1.0), ("b", 0.5)):
+        (tmp_path / "guide/guide.safetensors").write_text(guide)
+        said.append([*train._taught_by(guided, train.Teachers(words=WordTable(words={"love": (love, 0.5, 0.5)})))])
+    assert all(len(one) == 2 for one in said) and len({*map(tuple, said)}) == 3
 
 
 def test_a_checkpoint_holds_what_learns_and_nothing_of_the_base(folder: Path, data: Path, tmp_path: Path) -> None:
@@ -245,7 +271,7 @@ def test_an_out_of_others_is_refused_and_stays_as_it_is(folder: Path, data: Path
         (tmp_path, (0,), False, "holds adapter_config.json, which no training of ours wrote"),
         (folder.parent, (0,), True, "is or holds BASE="),
         (tmp_path / "one", (0, 1), False, "holds one model"),
-        (tmp_path / "half", (0,), False, "it lacks fingerprint"),
+        (tmp_path / "half", (0,), True, "holds training.json, which no training of ours wrote"),
     ]
     for out, seeds, fresh, said in cases:
         before = sorted(out.rglob("*"))
@@ -470,6 +496,46 @@ def test_the_command_trains_and_says_what_to_try(
     said = capsys.readouterr()
     assert "nats a token on test" in said.out and f"make evaluate MODEL={tmp_path / 'out'}" in said.out
     assert "validation probability of a token" in said.err and "weights learn" in said.err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "make evaluate MODEL=m BENCHMARK=goemotions DATA=benchmarks"),
+        ({"tasks": "mcq_eu,mcq_ea"}, "make evaluate MODEL=m BENCHMARK=emobench DATA=benchmarks"),
+        ({"mode": "classify"}, "the same command with merge=1 in SET, and then make predict"),
+        ({"mode": "classify", "merge": True}, "make predict MODEL=m TEXT="),
+    ],
+)
+def test_what_to_try_next_is_what_the_model_can(given: dict[str, Any], said: str) -> None:
+    """By its mode, by what it was taught, and by whether it was merged."""
+    assert cli_train._kind("slm").next(recipe(base="x", **given), Path("m")).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [("per_class", "thresholds from validation"), ("half", "threshold 0.5 for all labels")],
+)
+def test_the_last_line_says_how_labels_were_chosen(
+    folder: Path, data: Path, tmp_path: Path, use: str, said: str
+) -> None:
+    """Nothing was tuned where half is what was asked for."""
+    made = recipe(base=str(folder), mode="classify", epochs=1, batch=8, precision="fp32", thresholds=use)
+    (done,) = train.train(str(data), tmp_path / "out", made)
+    assert done.says.endswith(said)
+
+
+@pytest.mark.parametrize("mode", ["generate", "classify"])
+def test_a_warm_up_that_is_longer_than_the_training_is_told(
+    folder: Path, data: Path, tmp_path: Path, mode: str
+) -> None:
+    """On the screen and in the record; one that ends in time is not."""
+    said: list[str] = []
+    made = recipe(base=str(folder), mode=mode, epochs=1, batch=8, precision="fp32", warmup_updates=100)
+    (done,) = train.train(str(data), tmp_path / "out", made, watcher=Watcher(says=said.append))
+    note = "the warm-up has 100 updates and the whole training 2, so the learning rate only rises"
+    assert any(note in line for line in said) and any(note in line for line in done.record["notes"])
+    assert short_warmup(made, 8 * 101) == () and short_warmup(recipe(base="x"), 1) == ()
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,23 @@ def test_train_says_what_it_does_and_what_to_do_next(call: Call, base: Base, row
 
 
 @pytest.mark.parametrize(
+    ("thresholds", "multi", "said"),
+    [
+        ("per_class", True, "on validation, thresholds from validation"),
+        ("half", True, "on validation, threshold 0.5 for all labels"),
+        ("per_class", False, "on validation, the most probable class of each row"),
+    ],
+)
+def test_the_last_line_says_how_labels_were_chosen(thresholds: str, multi: bool, said: str) -> None:
+    """Tuned, or not at all."""
+    from factory.train.encoder import Trained
+
+    record = {"recipe": {"thresholds": thresholds}, "multi": multi}
+    one = Trained(folder=Path("m"), seed=0, validation=0.5, test=None, record=record)
+    assert cli_train._of_encoder(one).endswith(said)
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--task", "other"], "TASK=other"),
@@ -356,7 +373,8 @@ def test_lines_end_at_line_ends_alone_and_columns_are_known_in_any_case(
 
 def test_half_a_character_is_read_as_a_mark(trained: Path) -> None:
     """JSON can hold half of a surrogate pair, and no tokeniser takes it."""
-    assert Classifier.of(trained).probabilities(["so \ud83d what"]).shape[0] == 1
+    half = Classifier.of(trained).probabilities(["so \ud83d what"])
+    assert half.shape[0] == 1 and np.allclose(half, Classifier.of(trained).probabilities(["so ? what"]))
 
 
 def test_a_context_that_the_model_does_not_see_is_told(call: Call, trained: Path) -> None:

@@ -1,6 +1,7 @@
 """Facts about a training from its data to its folder: what is written, what it loads as, what it is measured by."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("sklearn")
 
+from safetensors.torch import load_file, save_file  # noqa: E402
+
 from factory.predict import Classifier  # noqa: E402
-from factory.train import encoder, head, loop, model, thresholds  # noqa: E402
+from factory.train import encoder, head, keep, loop, model, thresholds  # noqa: E402
 from factory.train.course import Watcher  # noqa: E402
 from factory.train.recipe import Recipe, for_rows, recipe  # noqa: E402
 
@@ -248,6 +251,21 @@ def test_two_trainings_do_not_share_a_folder(rows: Path, tmp_path: Path, how: Ca
     assert told
 
 
+def test_a_base_that_changed_since_is_not_gone_on_from(rows: Path, tmp_path: Path, how: Callable[..., Recipe]) -> None:
+    """The same name with other weights: the checkpoint's would be put onto them."""
+    made = how()
+    shutil.copytree(made.base, tmp_path / "base")
+    made = replace(made, base=str(tmp_path / "base"))
+    with pytest.raises(Interrupted):
+        encoder.train(str(rows), tmp_path / "out", made, watcher=Watcher(stops=lambda: True))
+    weights = load_file(tmp_path / "base/model.safetensors")
+    save_file(
+        {name: one + 0.01 for name, one in weights.items()}, tmp_path / "base/model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(WrongRequest, match="whose files have changed since; give another OUT, or FRESH=1"):
+        encoder.train(str(rows), tmp_path / "out", made)
+
+
 # Ways of training ---------------------------------------------------------------------------------------------------------
 
 
@@ -371,20 +389,73 @@ def test_the_card_names_the_settings_that_were_used_and_no_others(trained: Path)
     assert not any(f"- {name}:" in card for name in ("gamma", "clip", "ismote", "alpha"))
 
 
-@pytest.mark.parametrize("name", ["README.md", "config.json", "pytorch_model.bin", "train-00000.parquet"])
-def test_files_of_somebody_else_are_not_overwritten(
-    rows: Path, tmp_path: Path, how: Callable[..., Recipe], name: str
+def test_the_program_in_the_card_runs_where_the_card_lies(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A dataset's card, another model: the folder is refused as it stands."""
-    (tmp_path / name).write_text("mine")
-    with pytest.raises(WrongRequest, match=name):
-        encoder.train(str(rows), tmp_path, how())
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    """As it stands there."""
+    monkeypatch.chdir(trained)
+    exec((trained / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0], {})
+    assert "'label': 'joy'" in capsys.readouterr().out
 
 
-def test_one_model_and_several_are_not_mixed_in_a_folder(trained: Path, rows: Path, how: Callable[..., Recipe]) -> None:
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "config.json",
+        "slm.json",
+        "pytorch_model.bin",
+        "train-00000.parquet",
+        "training.json",
+        "seed-1/seeds.json",
+    ],
+)
+def test_files_of_somebody_else_are_neither_overwritten_nor_thrown_away(
+    rows: Path, tmp_path: Path, how: Callable[..., Recipe], name: str, fresh: bool
+) -> None:
+    """A dataset's card, another model, a record of something else: the folder is refused as it stands, with a lock too."""
+    (tmp_path / ".lock").touch()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(WrongRequest, match=f"holds {Path(name).name}, which no training of ours wrote"):
+        encoder.train(str(rows), tmp_path, how(), (1, 2), fresh=fresh)
+    assert (tmp_path / name).read_text() == "{}"
+
+
+def test_fresh_takes_away_what_is_ours_and_goes_on_where_it_was_killed(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files in the record, results, folders of ours; notes and folders of others stay. What is half gone is no model."""
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+    for name in ("notes.txt", "results.json", "merged/model.safetensors", "seed-3/merged/mine"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("x")
+    monkeypatch.setattr("factory.train.keep.shutil.rmtree", lambda *_, **__: 1 / 0)  # the power fails
+    with pytest.raises(ZeroDivisionError):
+        keep.throw_away(out, ("merged",))
+    monkeypatch.undo()
+    assert not (out / keep.DONE).exists()
+    keep.refuse_other(out)  # still ours
+    keep.throw_away(out, ("merged",))
+    left = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} - {".lock"}
+    assert {name for name in left if not name.startswith("tensorboard/")} == {"notes.txt", "seed-3/merged/mine"}
+
+
+def test_one_model_and_several_are_not_mixed_in_a_folder(
+    trained: Path, rows: Path, tmp_path: Path, how: Callable[..., Recipe]
+) -> None:
+    """Finished or only begun."""
     with pytest.raises(WrongRequest, match="holds one model"):
         encoder.train(str(rows), trained, how(), (0, 1))
+    for place, several, said in (
+        ("one", True, "holds one model"),
+        ("two/seed-1", False, "holds models of several seeds"),
+    ):
+        keep.begin(tmp_path / place, {}, "")
+        with pytest.raises(WrongRequest, match=said):
+            keep.refuse_mixed(tmp_path / place.split("/")[0], several)
 
 
 def test_a_model_to_go_on_from_is_not_thrown_away(trained: Path, rows: Path, how: Callable[..., Recipe]) -> None:
@@ -395,12 +466,10 @@ def test_a_model_to_go_on_from_is_not_thrown_away(trained: Path, rows: Path, how
 
 
 @pytest.mark.parametrize("said", ["{}", "[1]", '{"recipe": {}, "fingerprint": "x"}'])
-def test_a_record_that_is_none_is_one_sentence(
-    rows: Path, tmp_path: Path, how: Callable[..., Recipe], said: str
-) -> None:
+def test_a_record_that_is_none_is_one_sentence(tmp_path: Path, said: str) -> None:
     (tmp_path / "training.json").write_text(said)
-    with pytest.raises(WrongRequest, match="cannot be read"):
-        encoder.train(str(rows), tmp_path, how())
+    with pytest.raises(WrongRequest, match="is no record of a training of ours"):
+        keep.record(tmp_path / "training.json")
 
 
 @pytest.mark.parametrize("loss", ["soft", "focal", "asl"])

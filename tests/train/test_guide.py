@@ -71,11 +71,57 @@ def test_a_guide_learns_what_the_words_give_away(trained: guide.Trained) -> None
     assert said.shape == (2, 4) and (said[0] > said[1]).all() and ((said > 0) & (said < 1)).all()
 
 
+def test_it_says_what_it_does_before_it_does_it(base: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading thousands of texts takes a minute, and so does learning on folds."""
+    said: list[str] = []
+    heard: list[int] = []
+    plain = guide.Encoder.embeddings
+
+    def embeddings(self: guide.Encoder, texts: Any) -> Any:
+        heard.append(len(said))
+        return plain(self, texts)
+
+    monkeypatch.setattr(guide.Encoder, "embeddings", embeddings)
+    guide.train(str(_view(tmp_path / "run")), tmp_path / "guide", base=str(base()), says=said.append)
+    assert heard == [1] and "reading them with" in said[0] and "5 folds by source" in said[1]
+
+
 def test_its_folder_holds_a_matrix_and_words_and_no_pickle(trained: guide.Trained) -> None:
     """The base stays where it is."""
     names = {path.name for path in trained.folder.iterdir()}
     assert names == {"guide.json", "guide.safetensors", "README.md", "training.json"}
     assert (trained.folder / "guide.safetensors").stat().st_size < 10_000
+
+
+def test_the_card_has_the_constant_of_the_rows_that_guide() -> None:
+    """Three of the four rows that guide are a yes, so a constant has .75 right; the fifth is unsure and does not count."""
+    truth, said = np.array([1.0, 1, 1, 0, 0]), np.array([0.9, 0.9, 0.2, 0.1, 0.55])
+    rated = guide.Rated(
+        name="made",
+        texts=("text",) * 5,
+        targets=np.stack([truth] * 4, axis=1),
+        labels=((),) * 5,
+        groups=tuple("abcde"),
+        licence="",
+        human=True,
+    )
+    found = guide.measured(rated, np.stack([said] * 4, axis=1))
+    assert (found["fairness"]["right"], found["fairness"]["constant"]) == (0.75, 0.75)
+    none = guide.measured(rated, np.full((5, 4), 0.5))
+    assert (none["fairness"]["right"], none["fairness"]["constant"]) == (0.0, 0.0)
+
+
+def test_the_card_says_of_rehearsal_rows_that_they_are_no_models(base: Any, tmp_path: Path) -> None:
+    """In bold; and has the constant beside what is right."""
+    run = _view(tmp_path / "run")
+    (file,) = (run / "dataset" / "contextless").glob("train-*")
+    table = parquet.read_table(file)
+    parquet.write_table(table.append_column("engine", pa.array(["rehearsal"] * len(table))), file)
+    found = guide.train(str(run), tmp_path / "out", base=str(base()))
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "\n**Training rows of run are template text of the rehearsal engine, not a language model's" in card
+    one = found.record["results"]["fairness"]
+    assert "| of these right | a constant |" in card and f"| {one['right']:.0%} | {one['constant']:.0%} |" in card
 
 
 def test_shares_are_learnt_as_shares() -> None:

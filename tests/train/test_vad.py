@@ -1,6 +1,7 @@
 """Facts about the VAD regressor and the table of words: what is learnt, what is told of it, how a finished one is used."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ pytest.importorskip("sklearn")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from factory.train import vad, vad_figures, vad_words  # noqa: E402
+from factory.train import vad, vad_card, vad_figures, vad_words  # noqa: E402
 from factory.train.course import Watcher  # noqa: E402
 
 Base = Callable[..., Path]
@@ -203,6 +204,23 @@ def test_the_card_says_licence_figures_and_the_constant(trained: vad.Trained) ->
     assert note["licence"] == "CC BY-SA 4.0" and note["range"] == [0, 1]
 
 
+def test_the_program_in_the_card_runs_where_the_card_lies(
+    trained: vad.Trained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it stands there: three values."""
+    monkeypatch.chdir(trained.folder)
+    exec((trained.folder / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0], {})
+    assert len(re.findall(r"0\.\d+", capsys.readouterr().out)) == 3
+
+
+def test_the_card_says_that_rows_were_left_out(trained: vad.Trained) -> None:
+    """Only where they were."""
+    record = dict(trained.record)
+    assert "- limit" not in vad_card.written(record)
+    some = record | {"recipe": record["recipe"] | {"limit": 64}}
+    assert "- limit: at most 64 rows of train are learnt from\n" in vad_card.written(some)
+
+
 def test_predict_says_vad_for_a_regressor(trained: vad.Trained) -> None:
     """v, a and d from 0 to 1, and sunshine is better than a cellar."""
     one, other = predict.answers(trained.folder, [("the sunshine", ""), ("the cellar", "")])
@@ -279,9 +297,16 @@ def test_a_folder_without_a_vad_model_is_one_sentence(trained: vad.Trained, base
     (broken / "config.json").write_text(json.dumps(config), "utf-8")
     with pytest.raises(WrongRequest, match="is no VAD model"):
         Regressor.of(broken)
-    (broken / "vad.json").write_text("{", "utf-8")
-    with pytest.raises(WrongRequest, match="is not as make train TASK=vad writes it"):
-        Regressor.of(broken)
+    deep = '{"a":' * 100_000
+    for said in ("{", deep, *(f'{{"max_length": {one}}}' for one in ("Infinity", "-5", "0", "1e30", "null"))):
+        (broken / "vad.json").write_text(said, "utf-8")
+        with pytest.raises(WrongRequest, match="is not as make train TASK=vad writes it"):
+            Regressor.of(broken)
+
+
+def test_half_a_character_has_values_too(trained: vad.Trained) -> None:
+    """JSON can hold half of a surrogate pair, and no tokeniser takes it."""
+    assert Regressor.of(trained.folder).vad(["so \ud83d what"]).shape == (1, 3)
 
 
 # Words --------------------------------------------------------------------------------------------------------------------
@@ -382,6 +407,8 @@ def test_tables_of_others_are_read_on_their_declared_scale(
         ("love\t.5\t.5\t.5\n", "", "name them in the first line"),
         ("word\tvalence\tarousal\tdominance\nat home\t.5\t.5\t.5\n", "", "holds no single word"),
         ("", "", "is empty"),
+        ('word,valence,arousal,dominance\n"love,.5,.5,.5\nhate,.1,.5,.5\n', "", "is no table with a word on each line"),
+        (f"word\tvalence\tarousal\tdominance\n{'a' * 140_000}\t.5\t.5\t.5\n", "", "is no table with a word"),
     ],
 )
 def test_a_table_that_cannot_be_right_is_one_sentence(tmp_path: Path, text: str, scale: str, said: str) -> None:
