@@ -136,8 +136,7 @@ class Remembering:
 
     @property
     def fingerprint(self) -> str:
-        """What the replies of this model are remembered under, beside the question."""
-        return hashlib.sha256(orjson.dumps(self.source.identity)).hexdigest()[:16]
+        return source_fingerprint(self.source)
 
     def answers(self, questions: Sequence[Question]) -> list[str]:
         return [reply.text for reply in self.replies(questions)]
@@ -147,7 +146,7 @@ class Remembering:
         keys = [key(identity, question.request()) for question in questions]
 
         def ask(left: Sequence[int], heard: Callable[[int, Reply], None]) -> None:
-            self.source.replies([questions[place] for place in left], heard)
+            self.source.replies([questions[n] for n in left], lambda place, reply: heard(place, _writable(reply)))
 
         found: dict[str, Reply] = {one: _reply(self._known[one]) for one in keys if one in self._known}
         self._asked(keys, found, ask, lambda place, reply: _said(keys[place], questions[place], reply))
@@ -222,6 +221,16 @@ class Remembering:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+
+
+def source_fingerprint(source: Source) -> str:
+    """What the replies of this model are remembered under, beside the question."""
+    return hashlib.sha256(orjson.dumps(source.identity)).hexdigest()[:16]
+
+
+def _writable(reply: Reply) -> Reply:
+    """JSON can hold half of a surrogate pair, and no file can."""
+    return replace(reply, text=reply.text.encode("utf-8", "replace").decode())
 
 
 def _said(name: str, question: Question, reply: Reply) -> Said | None:
@@ -421,7 +430,7 @@ def _json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, TypeError) as err:
+    except (OSError, ValueError, TypeError, RecursionError) as err:
         raise WrongRequest(f"{path} cannot be read ({err}); copy the model anew, or train it again") from err
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,8 +140,9 @@ def _answered(
     source: "Source", out: Path, asked: Items, plan: "Plan | None", fresh: bool, about: "About | None"
 ) -> None:
     """EmoBench first, for it is small, and says at once what cannot be done."""
-    from factory.answers import opened
+    from factory.answers import opened, source_fingerprint
 
+    _refuse_others(out, source_fingerprint(source), fresh)
     with opened(source, out, _say, fresh=fresh) as answerer:
         if asked.folder is not None and about is not None:
             from factory.emobench import report, run
@@ -168,6 +169,34 @@ def _answered(
             typer.echo(contracted(answerer, plan, out, _say))
 
 
+def _refuse_others(out: Path, fingerprint: str, fresh: bool) -> None:
+    """Nothing that an evaluation of ours did not write is written over, and no results of another model unasked."""
+    from factory import journal
+    from factory.answers import RECORD
+    from factory.benchmarks import report
+    from factory.emobench import read_outcome
+
+    readers: dict[str, Callable[[Path], Any]] = {
+        "results.json": lambda path: report.of_json(path.read_bytes()),
+        "emobench.json": read_outcome,
+    }
+    for name, read in readers.items():
+        if not (out / name).exists():
+            continue
+        try:
+            before = read(out / name)
+        except (WrongRequest, OSError):
+            raise WrongRequest(f"OUT={out} holds {name}, which no evaluation of ours wrote; give another OUT") from None
+        if before.fingerprint != fingerprint and not fresh:
+            raise WrongRequest(
+                f"OUT={out} holds the results of another model, or of one that has changed ({before.model}); give another OUT, "
+                "or FRESH=1 to replace them"
+            )
+    record = out / RECORD
+    if record.exists() and (not record.is_file() or (b"\n" in record.read_bytes() and not any(journal.read(record)))):
+        raise WrongRequest(f"OUT={out} holds {RECORD}, which no evaluation of ours wrote; give another OUT")
+
+
 def kind_of(who: str) -> Kind:
     """What stands in the place of MODEL. A folder that is nothing of these is left to the classifier's reader, which says so."""
     if who.startswith(ENGINE):
@@ -189,7 +218,7 @@ def kind_of(who: str) -> Kind:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
 
 

@@ -168,7 +168,9 @@ ALLOWED = {
     "emobench.baselines": "emobench.items",
     "emobench.score": "benchmarks.metrics emobench.ask emobench.baselines emobench.items emobench.parse errors",
     "emobench.report": "benchmarks.metrics emobench.ask emobench.baselines emobench.score emobench.words errors text",
-    "cli_evaluate": "answers emobench emobench.report engines.open errors evaluate evaluate_slm given seen settings",
+    "cli_evaluate": (
+        "answers benchmarks.report emobench emobench.report engines.open errors evaluate evaluate_slm given journal seen settings"
+    ),
     "cli_train": (
         "benchmarks errors given predict progress slm.recipe slm.train train.course train.encoder train.guide train.recipe "
         "train.thresholds train.vad"

@@ -197,7 +197,7 @@ def test_the_numbers_of_a_table_of_words_have_the_scale_that_is_declared(
     unit.write_text("word\tvalence\tarousal\tdominance\nlove\t1\t.5\t.25\n")
     asked = {**QUICK, "base": str(folder), "preserve_weight": 0.1}
     tables = [
-        train.Answers(str(data), recipe(**asked, words=str(file), words_scale=scale), team.here())._words
+        train.Answers(str(data), recipe(**asked, words=str(file), words_scale=scale), team.here())._teachers.words
         for file, scale in ((wide, "-1..1"), (unit, ""))
     ]
     assert tables[0] and tables[1] and tables[0].words == tables[1].words == {"love": (1, 0.5, 0.25)}

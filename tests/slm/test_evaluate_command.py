@@ -148,6 +148,49 @@ def test_two_models_are_compared_on_the_same_items(call: Call, data: Path, tmp_p
     assert code == 2 and "is for EmoBench" in told
 
 
+def test_half_a_character_in_a_reply_is_a_wrong_answer(call: Call, data: Path, tmp_path: Path) -> None:
+    """JSON can hold half of a surrogate pair, and no file can: the evaluation goes on, and again from what it wrote."""
+
+    async def half(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if body["messages"][0]["role"] != "system":
+            return web.json_response(server.completion(server.obeying(body)))
+        return web.json_response(server.completion('{"labels": ["joy \ud83d"]}'))
+
+    words = ("evaluate", "engine:openai", "--model", "m", "--data", data, "--out", tmp_path / "o")
+    with server.Local(half) as local:
+        for _ in range(2):
+            code, _, told = call(*words, "--base-url", local.url)
+            assert code == 0, told
+    assert _results(tmp_path / "o")["goemotions 28"].extra["parse_rate"] == 0
+
+
+@pytest.mark.parametrize("fresh", [(), ("--fresh",)])
+def test_files_of_others_in_out_are_refused_and_stay(
+    call: Call, data: Path, tmp_path: Path, fresh: tuple[str, ...]
+) -> None:
+    """A results.json, an outcome of EmoBench, a journal that no evaluation wrote."""
+    for name, text in (("results.json", "[]"), ("emobench.json", "{}"), ("replies.journal", "mine\n")):
+        out = tmp_path / name.replace(".", "-")
+        out.mkdir()
+        (out / name).write_text(text)
+        code, _, told = call("evaluate", "engine:rehearsal", "--data", data, "--out", out, *fresh)
+        assert code == 2 and f"holds {name}, which no evaluation of ours wrote" in told
+        assert {path.name: path.read_text() for path in out.iterdir()} == {name: text}
+
+
+def test_results_of_another_model_are_replaced_only_when_asked(call: Call, data: Path, tmp_path: Path) -> None:
+    """Two models of one name write into one folder, where nothing else is said."""
+    out = tmp_path / "o"
+    assert call("evaluate", "engine:rehearsal", "--data", data, "--out", out)[0] == 0
+    with server.Local(honest) as local:
+        words = ("evaluate", "engine:openai", "--model", "m", "--base-url", local.url, "--data", data, "--out", out)
+        code, _, told = call(*words)
+        assert code == 2 and "holds the results of another model" in told and "FRESH=1 to replace them" in told
+        assert "rehearsal" in (out / "results.md").read_text()
+        assert call(*words, "--fresh")[0] == 0
+    assert "rehearsal" not in (out / "results.md").read_text()
+
+
 def test_emobench_is_asked_in_the_way_that_set_says(call: Call, data: Path, tmp_path: Path) -> None:
     """Orders, passes, temperature, tasks, wording and the authors' quirk are settings by name; the report says what they were."""
     from tests.emobench import fake

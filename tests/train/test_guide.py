@@ -215,8 +215,11 @@ def test_the_real_answers_agree_with_their_emotions() -> None:
 def test_an_out_of_others_is_refused_and_stays_as_it_is(trained: guide.Trained, base: Any, tmp_path: Path) -> None:
     """Files of somebody else, the base that is read, models of several seeds."""
     run = _view(tmp_path / "run")
-    for name, said in (("README.md", "no training of ours wrote"), ("seeds.json", "models of several seeds")):
-        (tmp_path / name).write_text("mine", "utf-8")
+    for name, text, said in (
+        ("README.md", "mine", "no training of ours wrote"),
+        ("seeds.json", '{"seeds": [0]}', "models of several seeds"),
+    ):
+        (tmp_path / name).write_text(text, "utf-8")
         with pytest.raises(WrongRequest, match=said):
             guide.train(str(run), tmp_path, base=str(base()))
         assert {path.name for path in tmp_path.iterdir()} <= {"run", "README.md", "seeds.json"}

@@ -184,7 +184,7 @@ def test_an_out_of_others_is_refused_and_stays_as_it_is(trained: vad.Trained, ra
         (trained.folder, again, (0,), True, "is or holds INIT="),
         (trained.folder.parent, again, (0,), True, "is or holds INIT="),
         (trained.folder, made, (0, 1), False, "holds one model"),
-        (tmp_path / "half", made, (0,), False, "it lacks results"),
+        (tmp_path / "half", made, (0,), False, "no training of ours wrote"),
     ]
     for out, how, seeds, fresh, said in cases:
         before = sorted(out.rglob("*"))
