@@ -68,7 +68,7 @@ def of_run(path: Path, name: str) -> tuple[Items, ...]:
     for batch in rows.batches(folder, "sft", "test", ("id", "task", "messages")):
         for row in batch.to_pylist():
             if row["task"] in found:
-                found[row["task"]].append(_item(row, f"{folder}/sft/test: row {row['id']}"))
+                found[row["task"]].append(_item(row, rows.row_name(folder, "test", row)))
     source = Source(
         benchmark=name, path=str(path), files={one.relative_to(path).as_posix(): files.sha256(one) for one in there}
     )
@@ -82,10 +82,9 @@ def of_run(path: Path, name: str) -> tuple[Items, ...]:
 
 def _item(row: Mapping[str, Any], where: str) -> Item:
     """WrongRequest where a row is no question with the letters of its task for an answer."""
-    turns = row["messages"] or [{"role": "assistant", "content": ""}]
-    *asked, answer = (Message(one["role"], one["content"]) for one in turns)
+    *asked, answer = rows.turns(row["messages"], where)
     parts, said = PARTS[row["task"]], _object(answer.content)
-    counts = _counts(asked[-1].content)[-len(parts) :] if asked else ()
+    counts = _counts(asked[-1].content)[-len(parts) :]
     right = tuple(str((said or {}).get(part)) for part in parts)
     if len(counts) < len(parts) or any(one not in LETTERS[:count] for one, count in zip(right, counts, strict=True)):
         raise WrongRequest(f"{where}: its answer is not the letters of {' and '.join(parts)}; build the dataset anew")

@@ -8,7 +8,7 @@ docs/dataset-formats/conversation.qmd of axolotl-ai-cloud/axolotl.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import orjson
 
 from factory.errors import WrongRequest
 from factory.files import locked, write_atomic, write_pieces, writing
-from factory.slm.rows import TASKS, batches, dataset_of
+from factory.slm.rows import TASKS, Row, batches, conversation, dataset_of, row_name
+from factory.text import one_line
 from factory.train.records import PARTS, REHEARSAL
 
 FORMATS = ("trl", "llama-factory", "axolotl")
@@ -25,6 +26,7 @@ _FILES = tuple(f"{part}.jsonl" for part in PARTS)
 _INFO, _CONFIG, _README = "dataset_info.json", "axolotl.yml", "README.md"
 _OURS = {*_FILES, _INFO, _CONFIG, _README}
 _MARK = "exported by emotion-factory"
+_NAME = 120  # characters that are shown of one
 _COLUMNS = ("id", "task", "messages", "engine", "model")
 # Line breaks to some readers of text, though not to JSON: written as escapes.
 _BREAKS = {ord(mark): f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"}
@@ -47,10 +49,11 @@ class Written:
 
 
 def export(data: Path, form: str, out: Path, tasks: Sequence[str] = ()) -> Written:
-    """Writes one file for each part that has rows, and what the trainer reads beside them; README.md comes last.
+    """Writes one file for each part that has rows, and what the trainer reads beside them; README.md says that the folder is
+    ours before the first of them, and that all is there after the last.
 
-    `data` is a run or a dataset folder; no `tasks` are all of them. WrongRequest where it has no such row, or where `out`
-    holds files of others.
+    `data` is a run or a dataset folder; no `tasks` are all of them. WrongRequest where it has no such row or one
+    that is no conversation, or where `out` holds files of others.
     """
     if form not in FORMATS:
         raise WrongRequest(f"FORMAT={form} is not known; choose one of {', '.join(FORMATS)}")
@@ -71,6 +74,8 @@ def _written(folder: Path, form: str, out: Path, tasks: Sequence[str], name: str
     for part, file in zip(PARTS, _FILES, strict=True):
         lines = _lines(folder, part, form, tasks, made)
         if (first := next(lines, None)) is not None:
+            if sum(made.rows.values()) == 1:
+                write_pieces(out / _README, [_unfinished(name).encode()])
             write_pieces(out / file, _chained(first, lines))
     if not made.rows:
         raise WrongRequest(f"{folder} has no sft row of {', '.join(tasks)}; choose other tasks, or make some (STAGES=)")
@@ -86,15 +91,24 @@ def _written(folder: Path, form: str, out: Path, tasks: Sequence[str], name: str
 
 
 def _refuse_others(out: Path) -> None:
-    """Nothing that an export did not write is written over."""
+    """Nothing that an export did not write is written over: names as common as train.jsonl are ours only beside the README
+    that says so."""
     if out.exists() and not out.is_dir():
         raise WrongRequest(f"OUT={out} is a file; give a folder")
-    names = {path.name for path in out.iterdir()} - {".lock"} if out.is_dir() else set()
-    others = names - _OURS - {f".{name}.tmp" for name in _OURS}
-    if not others and _README in names and _MARK not in (out / _README).read_text("utf-8", "replace"):
-        others = {_README}
-    if others:
+    ours = {".lock", f".{_README}.tmp"}
+    if _marked(out / _README):
+        ours |= _OURS | {f".{name}.tmp" for name in _OURS}
+    found = out.iterdir() if out.is_dir() else ()
+    if others := {path.name for path in found if path.name not in ours or path.is_dir()}:
         raise WrongRequest(f"OUT={out} holds other files ({min(others)}); give a folder of its own")
+
+
+def _marked(readme: Path) -> bool:
+    """Did an export write it?"""
+    try:
+        return readme.is_file() and _MARK in readme.read_text("utf-8", "replace")
+    except OSError:
+        return False
 
 
 def _name(data: Path) -> str:
@@ -110,19 +124,26 @@ def _lines(folder: Path, part: str, form: str, tasks: Sequence[str], made: Writt
     for batch in batches(folder, "sft", part, _COLUMNS):
         for row in batch.to_pylist():
             if row["task"] in tasks:
-                made.rows[part, row["task"]] += 1
-                made.models[f"{row['engine']}: {row['model']}"] += 1
-                yield line(row, form)
+                said = conversation(row, row_name(folder, part, row))
+                made.rows[part, said.task] += 1
+                made.models[_author(row["engine"], row["model"])] += 1
+                yield line(said, form)
 
 
-def line(row: Mapping[str, Any], form: str) -> bytes:
+def _author(engine: str | None, model: str | None) -> str:
+    """Who wrote a row, as a span of code within a line of Markdown: a name can hold anything."""
+    plain = one_line(f"{engine}: {model}".replace("`", " "))
+    return plain if len(plain) <= _NAME else plain[: _NAME - 1] + "…"
+
+
+def line(row: Row, form: str) -> bytes:
     """One row as its line, with the line break.
 
     TRL gets prompt and completion, so that it learns from the completion alone, and the argument that keeps a template
     such as Qwen3's from asking for a thought; the other two learn from the assistant's turn of `messages`.
     """
-    turns = [{"role": turn["role"], "content": turn["content"]} for turn in row["messages"]]
-    made: dict[str, Any] = {"id": row["id"], "task": row["task"]}
+    turns = [{"role": turn.role, "content": turn.content} for turn in row.messages]
+    made: dict[str, Any] = {"id": row.id, "task": row.task}
     if form == "trl":
         thinking = {"chat_template_kwargs": {"enable_thinking": False}}
         made |= {"prompt": turns[:-1], "completion": turns[-1:]} | thinking
@@ -206,6 +227,11 @@ and the loss on the assistant's turn alone. Set `sequence_len` to 2048 or more: 
 }
 
 
+def _unfinished(name: str) -> str:
+    """What README.md says until all is there: whose the files are, so that the same command goes on after it was killed."""
+    return f"# {name}: not whole\n\nConversations, {_MARK}, of which some are missing: run the same command again.\n"
+
+
 def _readme(name: str, form: str, made: Written) -> str:
     tasks = [task for task in TASKS if any(one == task for _, one in made.rows)]
     table = ["| part | " + " | ".join(tasks) + " |", "| --- |" + " ---: |" * len(tasks)]
@@ -218,7 +244,7 @@ def _readme(name: str, form: str, made: Written) -> str:
             form, ""
         )
     files = ", ".join(f'"{part}": "{part}.jsonl"' for part in PARTS if made.of(part))
-    models = "\n".join(f"- `{one.replace('`', ' ')}`: {count:,} rows" for one, count in made.models.most_common())
+    models = "\n".join(f"- `{one}`: {count:,} rows" for one, count in made.models.most_common())
     rehearsed = sum(count for one, count in made.models.items() if one.startswith("rehearsal:"))
     warning = (
         f"\n**{rehearsed:,} rows are {REHEARSAL}**: export a run of a real model for a model to use.\n"

@@ -152,7 +152,7 @@ ALLOWED = {
     ),
     "slm.classify": "factory benchmarks.metrics slm.base slm.card slm.recipe train.*",
     "slm.train": "factory benchmarks errors files slm.* taxonomy train.* vad",
-    "export": "errors files slm.rows train.records",
+    "export": "errors files slm.rows text train.records",
     "answers": "engines engines.likelihood engines.local engines.transformers errors files journal records requests slm.base",
     "evaluate_items": "answers benchmarks.* contract errors files questions requests slm.rows",
     "evaluate_slm": "factory answers benchmarks benchmarks.* contract errors evaluate_items files requests seen taxonomy",
@@ -167,7 +167,9 @@ ALLOWED = {
     ),
     "emobench.baselines": "emobench.items",
     "emobench.score": "benchmarks.metrics emobench.ask emobench.baselines emobench.items emobench.parse errors",
-    "emobench.report": "benchmarks.metrics emobench.ask emobench.baselines emobench.score emobench.words errors text",
+    "emobench.report": (
+        "benchmarks.metrics emobench.ask emobench.baselines emobench.items emobench.score emobench.words errors text"
+    ),
     "cli_evaluate": (
         "answers benchmarks.report emobench emobench.report engines.open errors evaluate evaluate_slm given journal seen settings"
     ),

@@ -7,8 +7,9 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from factory.benchmarks.metrics import ENOUGH
-from factory.emobench.ask import Ask
+from factory.emobench.ask import READINGS, Answered, Ask
 from factory.emobench.baselines import WHOLE
+from factory.emobench.items import PARTS
 from factory.emobench.score import Comparison, Figure, Outcome, Result, Score
 from factory.emobench.words import AUTHORS
 from factory.errors import WrongRequest
@@ -43,12 +44,34 @@ def to_json(outcome: Outcome) -> bytes:
 
 
 def of_json(data: bytes) -> Outcome:
-    """What `to_json` wrote; WrongRequest where it is something else."""
+    """What `to_json` wrote; WrongRequest where it is something else, or its parts do not fit together."""
     try:
-        return TypeAdapter(Outcome).validate_json(data)
+        made = TypeAdapter(Outcome).validate_json(data)
     except ValidationError as err:
-        where = ".".join(map(str, err.errors()[0]["loc"])) or "the whole"
-        raise WrongRequest(f"this is no outcome of EmoBench ({where}); write it anew with factory evaluate") from err
+        raise _no_outcome(".".join(map(str, err.errors()[0]["loc"])) or "the whole") from err
+    for n, result in enumerate(made.results):
+        if tuple(score.reading for score in result.scores) != READINGS[result.ask.protocol]:
+            raise _no_outcome(f"results.{n}.scores")
+        for place, one in enumerate(result.answered):
+            if not _whole(one, result.ask):
+                raise _no_outcome(f"results.{n}.answered.{place}")
+    return made
+
+
+def _no_outcome(where: str) -> WrongRequest:
+    return WrongRequest(
+        f"this is no outcome of EmoBench ({one_line(where)[:120]}); write it anew with factory evaluate"
+    )
+
+
+def _whole(one: Answered, ask: Ask) -> bool:
+    """Has an item every reading of its protocol, and in each a choice for every order and part?"""
+    parts = len(PARTS[ask.task])
+    return {*one.readings} == {*READINGS[ask.protocol]} and all(
+        len(said.orders) == ask.orders
+        and all(len(places) == parts for places in (*said.orders, said.voted, one.labels))
+        for said in one.readings.values()
+    )
 
 
 def summary(outcome: Outcome) -> str:

@@ -29,6 +29,7 @@ from factory.slm.tokens import tokens
 from factory.train.model import first_line, quiet
 
 ADAPTER, TOLD, MERGED, LIMITS, DONE = "adapter_config.json", "slm.json", "merged", "thresholds.json", "training.json"
+CARD = "adapter.md"  # of a merged model: the card of what was merged
 GOOD = "a folder with config.json, a tokeniser and *.safetensors, or the id of such a model on the hub"
 WEIGHTS = "adapter_model.safetensors"
 ANEW = "copy it anew, or train it again"
@@ -189,7 +190,7 @@ def merge(folder: Path, out: Path, base: str = "") -> None:
     """Writes the adapter of `folder` and its base as one model, in the number format of the base, with the chat template
     and a generation config that ends where answers end and draws nothing. Whole, or not at all.
 
-    Its card goes with it, and `slm.json` says what it was taught and from what, so that it is known wherever it is moved to.
+    The adapter's card goes with it, and `slm.json` says what it was taught and from what, so that it is known wherever it is moved to.
     """
     found = adapted(folder, base, dtype=torch.float32)
     model = found.model.merge_and_unload().to(found.dtype)
@@ -202,9 +203,10 @@ def merge(folder: Path, out: Path, base: str = "") -> None:
         with quiet():
             model.save_pretrained(apart)
             found.tokenizer.save_pretrained(apart)
-        for name in (LIMITS, "README.md"):
+        for name, here in ((LIMITS, LIMITS), ("README.md", CARD)):
             if (folder / name).is_file():
-                shutil.copy(folder / name, apart / name)
+                shutil.copy(folder / name, apart / here)
+        (apart / "README.md").write_text(_page(record(folder)), encoding="utf-8")
         (apart / TOLD).write_text(json.dumps(_told_of(folder), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for path in apart.iterdir():
             path.chmod((folder / TOLD).stat().st_mode)  # safetensors are written for their owner alone
@@ -212,6 +214,16 @@ def merge(folder: Path, out: Path, base: str = "") -> None:
         shutil.rmtree(out, ignore_errors=True)
         apart.replace(out)
         sync(out.parent)
+
+
+def _page(told: Mapping[str, Any]) -> str:
+    """What stands beside the merged weights; the adapter's own card tells how to load the adapter."""
+    way = "AutoModelForSequenceClassification" if told["mode"] == "classify" else "AutoModelForCausalLM"
+    return (
+        f"# An adapter and its base as one model\n\n`{told['base']}` (at `{told['base_commit']}`) with a LoRA adapter merged into "
+        f"it: transformers' `{way}` loads this folder without peft. What it was taught, from what, under which terms and with "
+        f"which figures stands in [{CARD}]({CARD}), the card of the adapter.\n"
+    )
 
 
 def _told_of(folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ KEPT = 0.9  # of the average entropy at each look; it begins at 1, that of a mod
 def share(pi: tuple[float, float], tau: float, floor: float = 0.05) -> float:
     """p(A) at a temperature: .41 at 4 and .06 at .5 for pi = (.2, .8)."""
     one, other = (math.log(part) / tau for part in pi)
-    return min(1 - floor, max(floor, 1 / (1 + math.exp(other - one))))
+    return min(1 - floor, max(floor, 1 / (1 + math.exp(min(700.0, other - one)))))  # over 709 is no number any more
 
 
 def temperatures(entropies: Sequence[float], high: float = 4.0, low: float = 0.5) -> list[float]:

@@ -15,6 +15,7 @@ TASKS = ("emotion_json", "mcq_eu", "mcq_ea")
 OF_GENERATE = frozenset((
     "tasks", "vad", "words", "words_scale", "guide", "flips", "cooling", "tau_high", "tau_low", "floor", "looks", "looked_at",
 ))  # fmt: skip
+OF_COOLING = ("tau_high", "tau_low", "floor", "looked_at")  # and `looks`, which parts any mixture
 OF_CLASSIFY = frozenset(("loss", "view", "context", "fold", "gamma", "alpha", "thresholds"))
 THEN = "then"  # MIX=then: pool A first, then the others
 RANGES = (
@@ -238,6 +239,13 @@ def _refuse_idle(made: SlmRecipe, given: Mapping[str, Any]) -> None:
         raise WrongRequest(
             "GUIDE decides nothing without its term; give SET=appraisal_weight=0.1 with it, or leave it out"
         )
+    if not made.cooling and (idle := [name for name in given if name in OF_COOLING]):
+        raise WrongRequest(
+            f"{', '.join(idle)} decides nothing without cooling; give SET='cooling=1 label_weight=0.5' and MIX=0.2,0.8 with "
+            "it, or leave it out"
+        )
+    if not made.mix and "looks" in given:
+        raise WrongRequest("looks decides nothing without a mixture; give MIX=0.2,0.8 with it, or leave it out")
 
 
 def _of_generate(made: SlmRecipe) -> list[str]:
@@ -251,14 +259,16 @@ def pi(made: SlmRecipe) -> tuple[float, float] | None:
         return None
     try:
         one, other = (float(part) for part in made.mix.split(","))
-        if not (one > 0 and other > 0 and one + other < float("inf")):
+        shares = one / (one + other), other / (one + other)
+        # The sum may be infinite, and a share too small for a number.
+        if not (one > 0 and other > 0 and min(shares) > 0):
             raise ValueError(made.mix)
-    except ValueError:
+    except (ValueError, ZeroDivisionError):
         raise WrongRequest(
             f"MIX={made.mix} is no pair of shares; give one for the first part of DATA and one for the others: MIX=0.2,0.8, "
             "or MIX=then"
         ) from None
-    return one / (one + other), other / (one + other)
+    return shares
 
 
 def warmup(made: SlmRecipe, rows: int) -> float:

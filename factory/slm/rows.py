@@ -5,6 +5,7 @@ One pool for each part of `DATA=`. What stands in anybody's validation or test p
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from factory import benchmarks, contract
 from factory.errors import WrongRequest
 from factory.requests import Message
 from factory.taxonomy import ID, LABELS
-from factory.text import normal
+from factory.text import normal, one_line
 from factory.train import data, leaks
 from factory.train.records import PARTS, Dataset, Examples
 
@@ -36,6 +37,8 @@ _APPRAISALS = ("goal_attainment", "controllability", "certainty", "fairness")
 _ANSWERS = {"mcq_eu": {"emotion", "cause"}, "mcq_ea": {"answer"}}
 _SFT = ("id", "source_id", "task", "messages")
 _CONTEXTLESS = ("id", "label_ids", *_VAD, *_APPRAISALS, "kind")
+_ROUNDED = 0.0051  # how far an answer's two decimals may be from their score: half a hundredth, and 32 bits' own error
+_SHOWN = 80  # characters of a foreign text in a refusal
 
 Triple = tuple[float | None, float | None, float | None]
 Numbers = NDArray[Any]  # floating point of either width
@@ -102,13 +105,22 @@ def load(
         raise WrongRequest("DATA is empty; give a run, a dataset folder, or a benchmark such as goemotions:path")
     if unknown := [task for task in tasks if task not in TASKS]:
         raise WrongRequest(f"{unknown[0]!r} is no task of the sft view; choose among {', '.join(TASKS)}")
-    if twice := [part for n, part in enumerate(named) if part in named[:n]]:
+    places = [_place(part) for part in named]
+    if twice := [part for n, part in enumerate(named) if places[n] in places[:n]]:
         raise WrongRequest(f"DATA names {twice[0]} twice; leave one out")
     pools = [_one(part, tasks, vad) for part in named]
     pools = [pool if flips else _without_flips(pool) for pool in pools]
     pools = [_apart(pool, [other for other in pools if other is not pool]) for pool in pools]
     _check(pools, tasks)
     return tuple(pools if words is None else [_weighted(pool, words) for pool in pools])
+
+
+def _place(spec: str) -> tuple[str, str]:
+    """Where the rows of a part of DATA are, however its path is written: the benchmark if it is one, and the folder."""
+    name, colon, path = spec.partition(":")
+    if colon and name in benchmarks.ALL:
+        return name, os.path.realpath(Path(path).expanduser())
+    return "", os.path.realpath(dataset_of(Path(spec).expanduser()))
 
 
 def _one(spec: str, tasks: Sequence[str], vad: bool) -> Pool:
@@ -188,13 +200,36 @@ def _conversations(folder: Path, part: str, tasks: Sequence[str]) -> Iterator[Ro
     scored = any(row["task"] == "emotion_json" for row in rows)
     scores = _scores(batches(folder, "contextless", part, _CONTEXTLESS)) if scored else {}
     for row in rows:
-        where = f"{folder}/sft/{part}: row {row['id']}"
-        messages = _messages(row["messages"], where)
-        made = Row(id=row["id"], task=row["task"], messages=messages, group=row["source_id"] or "")
-        if row["task"] == "emotion_json":
-            yield _scored(made, scores.get(row["id"]), where)
-        else:
-            yield replace(made, rationale=_reason(messages[-1].content, row["task"], where))
+        where = row_name(folder, part, row)
+        made = conversation(row, where)
+        yield _scored(made, scores.get(made.id), where) if made.task == "emotion_json" else made
+
+
+def conversation(row: Mapping[str, Any], where: str) -> Row:
+    """A row of the sft view as it stands there, with the VAD that its answer tells; WrongRequest, which says `where`, if it is
+    no question with the answer of its task (one of TASKS)."""
+    messages = turns(row["messages"], where)
+    made = Row(id=row["id"], task=row["task"], messages=messages, group=row.get("source_id") or "")
+    answer = messages[-1].content
+    if made.task != "emotion_json":
+        return replace(made, rationale=_reason(answer, made.task, where))
+    said = contract.parsed(answer)
+    if said.contract is None or said.how != "strict":
+        raise WrongRequest(f"{where}: {_unlike(answer)}; build the dataset anew")
+    vad = said.contract.vad
+    labels = tuple(ID[label] for label in said.contract.labels)
+    return replace(made, hard=labels, vad=(vad.v, vad.a, vad.d), rationale=said.contract.rationale)
+
+
+def row_name(folder: Path, part: str, row: Mapping[str, Any]) -> str:
+    """Which row of the sft view is spoken of."""
+    return f"{folder}/sft/{part}: row {_shown(row['id'])}"
+
+
+def _shown(text: object) -> str:
+    """A foreign text within a sentence: one line, cut."""
+    plain = one_line(str(text))
+    return plain if len(plain) <= _SHOWN else plain[: _SHOWN - 1] + "…"
 
 
 def dataset_of(path: Path) -> Path:
@@ -212,11 +247,51 @@ def batches(folder: Path, view: str, part: str, columns: Sequence[str]) -> Itera
             with pq.ParquetFile(file) as opened:
                 if missing := {*columns} - {*opened.schema_arrow.names}:
                     raise ValueError(f"no column {min(missing)}")
+                if other := [name for name in columns if not _is_kind(name, opened.schema_arrow.field(name).type)]:
+                    raise ValueError(f"its column {other[0]} is not {_KINDS[other[0]][0]}")
                 yield from opened.iter_batches(columns=list(columns))
         except (OSError, ValueError, pa.ArrowException) as err:
             raise WrongRequest(
                 f"{file} cannot be read as a view of a run ({str(err).splitlines()[0]}); run make verify, or build it anew"
             ) from err
+
+
+def _is_kind(name: str, kind: pa.DataType) -> bool:
+    """May a column of this name have this type? One of nothing but nulls has none."""
+    return name not in _KINDS or pa.types.is_null(kind) or _KINDS[name][1](kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(plain) or pa.types.is_large_string(plain))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_ids(kind: pa.DataType) -> bool:
+    return _is_list(kind) and (pa.types.is_integer(kind.value_type) or pa.types.is_null(kind.value_type))
+
+
+def _is_turns(kind: pa.DataType) -> bool:
+    if not _is_list(kind) or not pa.types.is_struct(kind.value_type):
+        return False
+    fields = {field.name: field.type for field in kind.value_type.fields}
+    return all(name in fields and _is_text(fields[name]) for name in ("role", "content"))
+
+
+# What a column of a view is, in words and as a test of its type.
+_KINDS: Mapping[str, tuple[str, Callable[[pa.DataType], bool]]] = {
+    **dict.fromkeys(("id", "source_id", "task", "engine", "model", "kind"), ("text", _is_text)),
+    **dict.fromkeys((*_VAD, *_APPRAISALS), ("numbers", _is_number)),
+    "label_ids": ("lists of whole numbers", _is_ids),
+    "messages": ("lists of turns, each a role and a content of text", _is_turns),
+}
 
 
 def _scores(several: Iterable[pa.RecordBatch]) -> dict[str, _Scores]:
@@ -232,38 +307,39 @@ def _scores(several: Iterable[pa.RecordBatch]) -> dict[str, _Scores]:
     }
 
 
-def _messages(said: Sequence[Mapping[str, str]] | None, where: str) -> tuple[Message, ...]:
-    """The turns of a row: system words if any, a question, its answer."""
-    roles = [one["role"] for one in said or ()]
-    if roles not in (list(_ROLES), list(_ROLES[1:])) or not all((one["content"] or "").strip() for one in said or ()):
-        raise WrongRequest(
-            f"{where} is no question with an answer (its turns: {', '.join(map(str, roles)) or 'none'}); build the dataset anew"
-        )
+def turns(said: Sequence[Mapping[str, str | None] | None] | None, where: str) -> tuple[Message, ...]:
+    """The turns of a row: system words if any, a question, its answer; WrongRequest, which says `where`, if it has others."""
+    told = [one or {} for one in said or ()]
+    roles = [one.get("role") for one in told]
+    if roles not in (list(_ROLES), list(_ROLES[1:])) or not all((one["content"] or "").strip() for one in told):
+        shown = _shown(", ".join(map(str, roles))) or "none"
+        raise WrongRequest(f"{where} is no question with an answer (its turns: {shown}); build the dataset anew")
     # The words of the system are the same in most rows: one copy of them is kept.
     return tuple(
         Message(one["role"], sys.intern(one["content"]) if one["role"] == "system" else one["content"])  # type: ignore[arg-type]
-        for one in said or ()
+        for one in told
     )
 
 
 def _scored(row: Row, scores: _Scores | None, where: str) -> Row:
-    said = contract.parsed(row.messages[-1].content)
-    if said.contract is None or said.how != "strict":
-        raise WrongRequest(f"{where}: {_unlike(row.messages[-1].content)}; build the dataset anew")
-    labels = tuple(ID[label] for label in said.contract.labels)
-    if scores is None or scores.labels != labels:
+    """The row with its scores in place of what its answer tells of them; WrongRequest where they are none of it."""
+    if scores is None or scores.labels != row.hard:
         raise WrongRequest(
             f"{where} {'is not in contextless' if scores is None else 'has other labels in contextless'}, where its scores are "
             "from; build the dataset anew"
         )
-    return replace(
-        row,
-        hard=labels,
-        vad=scores.vad,
-        appraisals=scores.appraisals,
-        rationale=said.contract.rationale,
-        flipped=scores.flipped,
-    )
+    known = dict(zip((*_VAD, *_APPRAISALS), (*scores.vad, *scores.appraisals), strict=True))
+    for name, value in known.items():
+        if value is not None and not 0 <= value <= 1:  # nor is NaN
+            raise WrongRequest(
+                f"{where}: its {name} in contextless is {value:g}, not from 0 to 1; build the dataset anew"
+            )
+    for name, score, told in zip(_VAD, scores.vad, row.vad, strict=True):
+        if score is not None and told is not None and abs(score - told) > _ROUNDED:
+            raise WrongRequest(
+                f"{where}: its {name} is {score:.3g} in contextless and {told:g} in its answer; build the dataset anew"
+            )
+    return replace(row, vad=scores.vad, appraisals=scores.appraisals, flipped=scores.flipped)
 
 
 def _unlike(answer: str) -> str:

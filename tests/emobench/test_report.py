@@ -1,5 +1,6 @@
 """Facts about a whole run and what it writes."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -48,6 +49,36 @@ def test_other_json_is_refused(data: bytes, tmp_path: Path) -> None:
         report.of_json(data)
     with pytest.raises(WrongRequest, match=r"emobench.json cannot be read .*; give the OUT of an evaluation"):
         read_outcome(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "changed"),
+    [
+        ("v2", {"readings": {}}),
+        ("v2", {"readings": {"strict": {"orders": [[0, 0]], "voted": [0, 0]}}}),
+        ("v2", {"labels": [0]}),
+        ("letters", {"readings": {"letter": {"orders": [], "voted": [0, 0]}}}),
+        ("letters", {"readings": {"letter": {"orders": [[0, 0]] * 5, "voted": [0, 0]}}}),
+        ("letters", {"readings": {"letter": {"orders": [[0]] * 4, "voted": [0, 0]}}}),
+        ("letters", {"readings": {"letter": {"orders": [[0, 0]] * 4, "voted": [0]}}}),
+    ],
+)
+def test_an_outcome_whose_parts_do_not_fit_is_refused(
+    folder: Path, bench: Bench, protocol: str, changed: dict[str, object]
+) -> None:
+    """Readings of another protocol, orders or parts that are not there: nothing is compared with what was not asked."""
+    told = json.loads(report.to_json(_run(folder, bench, protocol=protocol)))
+    told["results"][0]["answered"][1] |= changed
+    with pytest.raises(WrongRequest, match=r"this is no outcome of EmoBench \(results.0.answered.1\); write it anew"):
+        report.of_json(json.dumps(told).encode())
+
+
+def test_an_outcome_with_figures_of_other_readings_is_refused(folder: Path, bench: Bench) -> None:
+    """Those of its protocol, in their order."""
+    told = json.loads(report.to_json(_run(folder, bench)))
+    told["results"][1]["scores"].pop()
+    with pytest.raises(WrongRequest, match=r"this is no outcome of EmoBench \(results.1.scores\); write it anew"):
+        report.of_json(json.dumps(told).encode())
 
 
 def test_the_same_run_writes_the_same_bytes(folder: Path, bench: Bench, tmp_path: Path) -> None:

@@ -398,7 +398,9 @@ def test_a_merged_model_is_known_wherever_it_is_moved_to(mode: str, folder: Path
             train.train(str(data), place, made, fresh=True)
         with pytest.raises(WrongRequest, match="is no adapter of make train"):
             base.adapted(place)
-    assert (moved / "README.md").read_bytes() == (tmp_path / "out/README.md").read_bytes()
+    assert (moved / base.CARD).read_bytes() == (tmp_path / "out/README.md").read_bytes()
+    way = "AutoModelForCausalLM" if mode == "generate" else "AutoModelForSequenceClassification"
+    assert f"`{way}` loads this folder" in (moved / "README.md").read_text()
 
 
 def test_peft_alone_loads_the_adapter(trained: Path) -> None:

@@ -3,10 +3,12 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from slm.conversations import PARTS, Said, lines, some, sound, written
 from typer.testing import CliRunner
@@ -174,6 +176,16 @@ def test_the_readme_says_in_bold_that_rows_are_of_the_rehearsal(tmp_path: Path, 
     assert "rehearsal" not in plain and "**" not in plain
 
 
+def test_a_hostile_name_of_a_model_stays_one_line(tmp_path: Path) -> None:
+    """Nothing that it spells out becomes a heading or HTML of the README, and it is cut."""
+    hostile = "m`\r\n\n# Injected\n<script>alert(1)</script>\x1b[0m" + " long" * 99
+    export.export(written(tmp_path / "run", {"train": some("a", 2, engine=hostile)}), "trl", tmp_path / "out")
+    told = (tmp_path / "out" / "README.md").read_text("utf-8")
+    (line,) = (line for line in told.splitlines() if "Injected" in line)
+    assert line.startswith("- `m # Injected <script>") and line.endswith("…`: 2 rows") and line.count("`") == 2
+    assert "\x1b" not in told and len(line) < 150
+
+
 def test_llama_factory_is_told_of_template_and_thinking(run: Path, tmp_path: Path) -> None:
     """Its own default is to think, and no row holds a thought."""
     yaml = pytest.importorskip("yaml")
@@ -231,6 +243,106 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(run: Path, tmp_path:
     assert (tmp_path / "page" / "README.md").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    "names", [("train.jsonl",), ("axolotl.yml", "test.jsonl"), ("dataset_info.json",), (".train.jsonl.tmp",)]
+)
+@EACH
+def test_files_of_others_with_our_names_are_refused(
+    run: Path, tmp_path: Path, form: str, names: tuple[str, ...]
+) -> None:
+    """The names are common ones; only beside a README of an export are they an export's."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in names:
+        (out / name).write_text("mine")
+    assert f"holds other files ({min(names)}); give a folder of its own" in _refused(run, form, out)
+    assert {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys(names, "mine")
+
+
+@pytest.mark.parametrize("name", ["README.md", "train.jsonl"])
+def test_a_folder_with_a_name_of_ours_is_refused(run: Path, tmp_path: Path, name: str) -> None:
+    """In a folder of its own, and beside the files of an export."""
+    (tmp_path / "out" / name).mkdir(parents=True)
+    assert f"holds other files ({name})" in _refused(run, "trl", tmp_path / "out")
+    export.export(run, "trl", tmp_path / "again")
+    (tmp_path / "again" / name).unlink()
+    (tmp_path / "again" / name).mkdir()
+    assert "holds other files" in _refused(run, "trl", tmp_path / "again")
+
+
+class Killed(BaseException):
+    """What no part of the program catches."""
+
+
+@EACH
+def test_an_export_that_was_killed_goes_on(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Before any of its renames, new or over an earlier one, with what a kill leaves lying about: the same files in the end."""
+    export.export(run, form, tmp_path / "whole")
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    earlier = written(tmp_path / "earlier", {"train": some("train", 2)})
+    rename, ends = os.replace, len(wanted) + 1  # README.md is written twice
+    for n in range(2 * ends):
+        out, left = tmp_path / f"out{n}", n % ends
+        if n >= ends:
+            export.export(earlier, "axolotl", out)
+
+        def killed(unfinished: Path, path: Path) -> None:
+            nonlocal left
+            if not left:
+                raise Killed
+            left -= 1
+            rename(unfinished, path)
+
+        monkeypatch.setattr(os, "replace", killed)
+        with pytest.raises(Killed):
+            export.export(run, form, out)
+        monkeypatch.setattr(os, "replace", rename)
+        (out / ".lock").write_text("pid 1")
+        (out / (".train.jsonl.tmp" if n % ends else ".README.md.tmp")).write_text("half")
+        export.export(run, form, out)
+        assert {path.name: path.read_bytes() for path in out.iterdir() if not path.name.endswith(".tmp")} == wanted
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"answer": " "}, "row odd is no question with an answer"),
+        ({"turns": (("user", "Hello."),)}, "row odd is no question with an answer"),
+        ({"turns": (("user", "Hello."), ("assistant", None))}, "row odd is no question with an answer"),
+        (
+            {"answer": '{"labels": ["bliss"], "vad": {"v": 0.5, "a": 0.5, "d": 0.5}, "rationale": "x"}'},
+            "row odd: it has the label 'bliss'",
+        ),
+        ({"task": "mcq_eu", "answer": '["A"]'}, "row odd: its answer is not JSON with cause and emotion"),
+        ({"id": "odd\n\x1b[31m", "answer": "no"}, "sft/train: row odd [31m: its answer"),
+    ],
+)
+@EACH
+def test_what_no_training_would_take_is_not_exported(
+    tmp_path: Path, changed: dict[str, Any], said: str, form: str
+) -> None:
+    """A row without an answer, or with one that is not of its task, is named."""
+    odd = replace(Said(id="odd", text="Well.", source="s"), **changed)
+    refusal = _refused(written(tmp_path / "run", {"train": [odd]}), form, tmp_path / "out")
+    assert said in refusal and refusal.endswith("build the dataset anew") and "\x1b" not in refusal
+
+
+@pytest.mark.parametrize(
+    "column", [None, "text", ["text"], [{"role": "user", "content": ["text"]}], [{"role": "user"}]]
+)
+def test_turns_of_another_form_are_refused(run: Path, tmp_path: Path, column: Any) -> None:
+    """Strings, lists of them, content in parts, nothing at all."""
+    path = next((run / "sft").glob("train-*"))
+    rows = [{**row, "messages": column} for row in pq.read_table(path).to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    refusal = _refused(run, "trl", tmp_path / "out")
+    assert (
+        "is no question" if column is None else f"{path} cannot be read as a view of a run (its column messages"
+    ) in refusal
+
+
 def test_what_cannot_be_exported_is_refused_before_anything_is_written(run: Path, tmp_path: Path) -> None:
     """An unknown form or task, no sft view."""
     assert "FORMAT=alpaca is not known; choose one of trl" in _refused(run, "alpaca", tmp_path / "out")
@@ -268,7 +380,8 @@ def test_a_view_that_breaks_off_leaves_no_half_file(run: Path, tmp_path: Path, m
 
     monkeypatch.setattr(export, "batches", breaking)
     assert _refused(run, "trl", tmp_path / "out") == "broken"
-    assert _files(tmp_path / "out") == set()
+    assert _files(tmp_path / "out") == {"README.md"}
+    assert "not whole" in (tmp_path / "out" / "README.md").read_text("utf-8")
 
 
 def test_the_command_says_where_the_files_are(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ def test_the_share_of_pool_a_at_both_ends() -> None:
     assert share(PI, 0.5) == pytest.approx(0.04 / 0.68, abs=1e-6)
     assert share(PI, 1.0) == pytest.approx(0.2)
     assert share(PI, 0.1) == 0.05 and share((0.8, 0.2), 0.1) == 0.95 and share(PI, 0.1, floor=0.0) < 1e-5
+    assert share((1e-300, 1.0), 0.01) == 0.05 and share((1.0, 1e-300), 0.01) == 0.95
 
 
 def test_entropy_is_one_where_nothing_is_known_and_nothing_where_all_is() -> None:

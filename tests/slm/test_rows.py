@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from slm.conversations import PARTS, SCENE, Said, goemotions, some, sound, written
 
 from factory import contract
@@ -157,6 +159,9 @@ def test_the_real_goemotions_is_the_contract_throughout() -> None:
     assert not held & set(_texts(pool.train))
 
 
+AT_HALF = contract.line(["joy"], 0.5, 0.5, 0.5, "x")
+
+
 # What is refused ------------------------------------------------------------------------------------------------------
 
 
@@ -178,12 +183,71 @@ def test_the_real_goemotions_is_the_contract_throughout() -> None:
         ({"task": "mcq_eu", "answer": '{"answer": "A"}'}, "not JSON with cause and emotion"),
         ({"task": "mcq_eu", "answer": '["A"]'}, "not JSON with cause and emotion"),
         ({"task": "mcq_eu", "answer": '{"emotion": "A", "cause": 1}'}, "not JSON with cause and emotion"),
+        ({"turns": (("user", "a"), ("assistant", None))}, "row train2 is no question with an answer"),
+        ({"turns": (("a\n\x1b[31m", "b"),)}, "its turns: a [31m)"),
+        ({"turns": (("role", "b"),) * 99}, "role, r…)"),
+        ({"id": "train2\n\x1b[31m" + "x" * 99, "scored": False}, f"row train2 [31m{'x' * 68}… is not in contextless"),
+        (
+            {"vad": (1e30, 0.5, 0.5), "answer": AT_HALF},
+            "row train2: its valence in contextless is 1e+30, not from 0 to 1",
+        ),
+        ({"vad": (0.5, -0.1, 0.5), "answer": AT_HALF}, "its arousal in contextless is -0.1"),
+        ({"vad": (0.5, 0.5, math.nan), "answer": AT_HALF}, "its dominance in contextless is nan"),
+        ({"appraisals": (0.5, 7.0, 0.5, 0.5)}, "its controllability in contextless is 7"),
+        ({"vad": (0.5, 0.506, 0.5), "answer": AT_HALF}, "its arousal is 0.506 in contextless and 0.5 in its answer"),
     ],
 )
 def test_a_row_that_is_not_the_contract_is_named(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
     """A label outside the taxonomy, another shape, no answer, scores that are of another row."""
     refusal = _refused(written(tmp_path / "run", _parts(**changed)))
     assert said in refusal and "build the dataset anew" in refusal and "sft/train" in refusal
+
+
+def test_a_score_is_within_the_rounding_of_its_answer(tmp_path: Path) -> None:
+    """Half a hundredth, either way, with the error of 32 bits."""
+    for n, v in enumerate((0.495, 0.505)):
+        (pool,) = load(str(written(tmp_path / f"{n}", _parts(vad=(v, 0.5, 0.5), answer=AT_HALF))))
+        assert pool.train[2].vad == pytest.approx((v, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("view", "column", "value", "said"),
+    [
+        ("sft", "messages", "text", "lists of turns"),
+        ("sft", "messages", ["text"], "lists of turns"),
+        ("sft", "messages", [{"role": "user", "content": ["text"]}], "lists of turns"),
+        ("sft", "messages", [{"role": "user"}], "lists of turns"),
+        ("sft", "id", 3, "text"),
+        ("sft", "source_id", 3.5, "text"),
+        ("contextless", "valence", "high", "numbers"),
+        ("contextless", "fairness", [0.5], "numbers"),
+        ("contextless", "label_ids", ["joy"], "lists of whole numbers"),
+    ],
+)
+def test_a_view_with_a_column_of_another_type_is_refused(
+    tmp_path: Path, view: str, column: str, value: Any, said: str
+) -> None:
+    """In a sentence that names the file."""
+    folder = sound(tmp_path / "run")
+    path = next((folder / view).glob("train-*"))
+    told = [{**row, column: value} for row in parquet.read_table(path).to_pylist()]
+    parquet.write_table(pa.Table.from_pylist(told), path)
+    assert f"{path} cannot be read as a view of a run (its column {column} is not {said}" in _refused(folder)
+
+
+def test_views_that_others_wrote_in_types_of_their_own_are_read(tmp_path: Path) -> None:
+    """Long texts and lists, categories, doubles, a column of nothing but nulls."""
+    folder = sound(tmp_path / "run")
+    (wanted,) = load(str(folder))
+    turn = pa.struct([("content", pa.large_string()), ("role", pa.large_string()), ("thinking", pa.string())])
+    types = {"messages": pa.large_list(turn), "id": pa.large_string(), "task": pa.dictionary(pa.int32(), pa.string())}
+    types |= {"valence": pa.float64(), "label_ids": pa.large_list(pa.int64()), "certainty": pa.null()}
+    for path in folder.rglob("*.parquet"):
+        table = parquet.read_table(path)
+        fields = [(field.name, types.get(field.name, field.type)) for field in table.schema]
+        parquet.write_table(pa.Table.from_pylist(table.to_pylist(), schema=pa.schema(fields)), path)
+    (found,) = load(str(folder))
+    assert found.train == wanted.train and found.test == wanted.test
 
 
 def test_what_cannot_be_data_is_refused(tmp_path: Path) -> None:
@@ -193,6 +257,12 @@ def test_what_cannot_be_data_is_refused(tmp_path: Path) -> None:
     assert "there is no such folder" in _refused(tmp_path / "none")
     assert "there is no such folder" in _refused("nobench:path")
     assert "twice" in _refused(f"{folder},{folder}")
+    assert "twice" in _refused(f"{folder},{folder}/.")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "dataset").symlink_to(folder)
+    assert "twice" in _refused(f"{folder},{tmp_path / 'linked'}")
+    go = goemotions(tmp_path / "go", _told(6))
+    assert "twice" in _refused(f"{go},{go}/../go", vad=True)
     assert "'mcq' is no task" in _refused(folder, tasks=("mcq",))
     assert "no training row of mcq_ea" in _refused(folder, tasks=("mcq_ea",))
     (tmp_path / "empty").mkdir()
