@@ -190,7 +190,8 @@ def merge(folder: Path, out: Path, base: str = "") -> None:
     """Writes the adapter of `folder` and its base as one model, in the number format of the base, with the chat template
     and a generation config that ends where answers end and draws nothing. Whole, or not at all.
 
-    The adapter's card goes with it, and `slm.json` says what it was taught and from what, so that it is known wherever it is moved to.
+    The adapter's card goes with it, and `slm.json` says what it was taught and from what, so that it is known wherever
+    it is moved to.
     """
     found = adapted(folder, base, dtype=torch.float32)
     model = found.model.merge_and_unload().to(found.dtype)
@@ -220,8 +221,8 @@ def _page(told: Mapping[str, Any]) -> str:
     """What stands beside the merged weights; the adapter's own card tells how to load the adapter."""
     way = "AutoModelForSequenceClassification" if told["mode"] == "classify" else "AutoModelForCausalLM"
     return (
-        f"# An adapter and its base as one model\n\n`{told['base']}` (at `{told['base_commit']}`) with a LoRA adapter merged into "
-        f"it: transformers' `{way}` loads this folder without peft. What it was taught, from what, under which terms and with "
+        f"# An adapter and its base as one model\n\n`{told['base']}` (at `{told['base_commit']}`) with a LoRA adapter merged "
+        f"into it: transformers' `{way}` loads this folder without peft. What it was taught, from what, under which terms and with "
         f"which figures stands in [{CARD}]({CARD}), the card of the adapter.\n"
     )
 

@@ -126,7 +126,7 @@ class Taught:
 
 
 def _recipe(folder: Path, **given: Any) -> SlmRecipe:
-    return recipe(base=str(folder), **{**WORDS, **given})
+    return recipe(base=str(folder), **(WORDS if given.get("preserve_weight") else {}), **given)
 
 
 def test_with_all_switches_off_the_loss_is_that_of_transformers(folder: Path, side: Side) -> None:

@@ -18,7 +18,7 @@ from factory.train.work import Progress, Report  # noqa: E402
 class Lesson:
     """A model of one file; how many there are at a time is counted."""
 
-    notes = ()
+    notes, origin = (), ""
     alive: ClassVar["weakref.WeakSet[Lesson]"] = weakref.WeakSet()
 
     def __init__(self) -> None:
