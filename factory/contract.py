@@ -18,7 +18,9 @@ SYSTEM = (
 )
 
 
-_TAIL = 5_000  # characters of a reply that are searched: a contract has under a thousand, and odd replies take their square
+_TAIL = (
+    5_000  # characters of a reply that are searched: a contract has under a thousand, and odd replies take their square
+)
 _JSON = JSONDecoder()
 
 

@@ -222,8 +222,8 @@ def _page(told: Mapping[str, Any]) -> str:
     way = "AutoModelForSequenceClassification" if told["mode"] == "classify" else "AutoModelForCausalLM"
     return (
         f"# An adapter and its base as one model\n\n`{told['base']}` (at `{told['base_commit']}`) with a LoRA adapter merged "
-        f"into it: transformers' `{way}` loads this folder without peft. What it was taught, from what, under which terms and with "
-        f"which figures stands in [{CARD}]({CARD}), the card of the adapter.\n"
+        f"into it: transformers' `{way}` loads this folder without peft. What it was taught, from what, under which terms and "
+        f"with which figures stands in [{CARD}]({CARD}), the card of the adapter.\n"
     )
 
 
