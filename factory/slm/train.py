@@ -84,7 +84,7 @@ def _finished(folder: Path) -> Trained:
         how = thresholds.told(record)
         says = f"macro-F1 {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}) on {part}, {how}"
     else:
-        says = f"{found['surprise']:.4f} nats a token on {part}, {SCORE} {found['probability']:.3f}"
+        says = f"{found['surprise']:.4f} nats a token on {part}, {SCORE} {found['probability']:.3g}"
     return Trained(folder=folder, seed=record["recipe"]["seed"], says=f"{folder}: {says}", record=record)
 
 
