@@ -14,7 +14,8 @@ from factory.errors import WrongRequest
 from factory.given import given
 
 if TYPE_CHECKING:
-    from factory.answers import EngineAnswerer, FolderAnswerer, Source
+    from factory.answerers import EngineAnswerer, FolderAnswerer
+    from factory.answers import Source
     from factory.emobench import About
     from factory.evaluate_slm import Plan
     from factory.seen import Seen
@@ -324,7 +325,7 @@ def _settings(engine: str, config: Path | None, told: Mapping[str, Any], reads: 
 
 
 def _engine(content: "Content", operation: "Operation") -> "EngineAnswerer":
-    from factory.answers import EngineAnswerer
+    from factory.answerers import EngineAnswerer
     from factory.engines.open import in_flight, open_engine
 
     parts = [content.dtype, content.quantization, json.dumps(content.extra_body, sort_keys=True)]
@@ -333,7 +334,7 @@ def _engine(content: "Content", operation: "Operation") -> "EngineAnswerer":
 
 
 def _writer(who: str, content: "Content", operation: "Operation", *, cache: bool) -> "FolderAnswerer":
-    from factory.answers import BATCH, FolderAnswerer
+    from factory.answerers import BATCH, FolderAnswerer
 
     batch = operation.concurrency or BATCH
     return FolderAnswerer(who, content.revision, cache=cache, batch=batch, dtype=content.dtype, says=_say)
@@ -341,14 +342,14 @@ def _writer(who: str, content: "Content", operation: "Operation", *, cache: bool
 
 def _ours(who: str) -> bool:
     """Whether make train made it, and so taught it the contract."""
-    from factory.answers import told_of
+    from factory.answerers import told_of
 
     return bool(told_of(Path(who).expanduser()))
 
 
 def _learnt(who: str) -> tuple[str, ...]:
     """The tasks that a model of ours was taught; () where that is not known."""
-    from factory.answers import told_of
+    from factory.answerers import told_of
 
     tasks = told_of(Path(who).expanduser()).get("tasks")
     return tuple(map(str, tasks)) if isinstance(tasks, list) else ()
@@ -365,7 +366,7 @@ def _place(who: str, name: str) -> Path:
 
 def _about(content: "Content", no_cache: bool, who: str) -> "About":
     """What EmoBench's report says of the model, but for its fingerprint."""
-    from factory.answers import base_of
+    from factory.answerers import base_of
     from factory.emobench import About
     from factory.evaluate_slm import versions
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factory import contract, vad
-from factory.answers import BATCH, NO_REPLY, FolderAnswerer, Question, told_of
+from factory.answerers import BATCH, FolderAnswerer, told_of
+from factory.answers import NO_REPLY, Question
 from factory.errors import WrongRequest
 from factory.finished import loaded
 from factory.requests import Message, Reply

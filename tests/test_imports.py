@@ -136,7 +136,8 @@ ALLOWED = {
     "finished": "errors train.model",
     "vad": "errors finished text train.loop train.model",
     "predict": (
-        "answers contract errors evaluate_slm finished requests train.loop train.model train.recipe train.thresholds vad"
+        "answerers answers contract errors evaluate_slm finished requests train.loop train.model train.recipe train.thresholds "
+        "vad"
     ),
     "slm": "",
     "slm.rows": "benchmarks contract errors requests taxonomy text train.data train.leaks train.records",
@@ -153,7 +154,8 @@ ALLOWED = {
     "slm.classify": "factory benchmarks.metrics slm.base slm.card slm.recipe train.*",
     "slm.train": "factory benchmarks errors files slm.* taxonomy train.* vad",
     "export": "errors files slm.rows text train.records",
-    "answers": "engines engines.likelihood engines.local engines.transformers errors files journal records requests slm.base",
+    "answers": "errors files journal records requests",
+    "answerers": "answers engines engines.likelihood engines.local engines.transformers errors requests slm.base",
     "evaluate_items": "answers benchmarks.* contract errors files questions requests slm.rows",
     "evaluate_slm": "factory answers benchmarks benchmarks.* contract errors evaluate_items files requests seen taxonomy",
     "emobench": "factory answers emobench.* errors files",
@@ -171,7 +173,8 @@ ALLOWED = {
         "benchmarks.metrics emobench.ask emobench.baselines emobench.items emobench.score emobench.words errors text"
     ),
     "cli_evaluate": (
-        "answers benchmarks.report emobench emobench.report engines.open errors evaluate evaluate_slm given journal seen settings"
+        "answerers answers benchmarks.report emobench emobench.report engines.open errors evaluate evaluate_slm given journal "
+        "seen settings"
     ),
     "cli_train": (
         "benchmarks errors given predict progress slm.recipe slm.train train.course train.encoder train.guide train.recipe "

@@ -15,19 +15,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from factory.answers import (
-    NO_REPLY,
-    RECORD,
-    EngineAnswerer,
-    FolderAnswerer,
-    Likelihood,
-    NotOffered,
-    Question,
-    Remembering,
-    base_of,
-    find,
-    opened,
-)
+from factory.answerers import EngineAnswerer, FolderAnswerer, base_of, find
+from factory.answers import NO_REPLY, RECORD, Likelihood, NotOffered, Question, Remembering, opened
 from factory.engines.open import open_engine
 from factory.errors import FactoryError, Stopped, WrongRequest
 from factory.requests import Identity, Message, Reply

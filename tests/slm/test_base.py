@@ -18,7 +18,7 @@ pytest.importorskip("peft")
 
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
-from factory.answers import base_of, told_of  # noqa: E402
+from factory.answerers import base_of, told_of  # noqa: E402
 from factory.cli_evaluate import kind_of  # noqa: E402
 from factory.errors import Stopped, WrongRequest  # noqa: E402
 from factory.seen import seen_by  # noqa: E402

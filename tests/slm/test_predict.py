@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 pytest.importorskip("sklearn")
 
-from factory.answers import FolderAnswerer, Question  # noqa: E402
+from factory.answerers import FolderAnswerer  # noqa: E402
+from factory.answers import Question  # noqa: E402
 from factory.cli import main  # noqa: E402
 from factory.contract import line  # noqa: E402
 from factory.requests import Reply  # noqa: E402
