@@ -255,7 +255,7 @@ def test_slots_grow_while_work_waits() -> None:
     """From eight to what is allowed."""
     engine = Playing(quick)
     flow = Flow(engine, most=64)
-    many(flow, 600)
+    many(flow, 2400)
     assert 32 < engine.most <= 64
     assert flow.in_flight == 0
 
