@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Kind = Literal["engine", "writer", "classifier"]
 ENGINE = "engine:"
 EMOBENCH = "emobench"
-MERGED = "merged"  # in the folder of an adapter: the model with its base
 HERE = ("vllm", "transformers")  # engines with a model in this process
 PROTOCOLS = ("likelihood", "letters", "v1", "v2")
 _NEEDED = {"classifier": ("torch", "transformers", "sklearn"), "writer": ("torch", "transformers", "safetensors")}
@@ -258,20 +257,12 @@ def _say(line: str) -> None:
 
 def _classifier(folder: Path, benchmark: str, data: Path, out: Path | None) -> None:
     from factory import evaluate as evaluation
+    from factory.predict import whole
 
     names = [one for one in benchmark.split(",") if one.strip().partition(":")[0] != EMOBENCH]
     if not names:
         raise WrongRequest(f"{folder} is a classifier, and EmoBench asks questions; give a model that writes")
-    typer.echo(evaluation.evaluate(_whole(folder), ",".join(names), data, out or folder, _say))
-
-
-def _whole(folder: Path) -> Path:
-    """The folder that holds a whole classifier: of a language model that classifies, its merged one."""
-    if (folder / "config.json").is_file() or not _ours(str(folder)):
-        return folder
-    if not (folder / MERGED / "config.json").is_file():
-        raise WrongRequest(f"{folder} is an adapter; merge it first (the same make train with SET=merge=1)")
-    return folder / MERGED
+    typer.echo(evaluation.evaluate(whole(folder), ",".join(names), data, out or folder, _say))
 
 
 # Which benchmarks -----------------------------------------------------------------------------------------------------
@@ -357,6 +348,8 @@ def _learnt(who: str) -> tuple[str, ...]:
 
 def _place(who: str, name: str) -> Path:
     """An adapter's results lie in its folder, as a classifier's; what is not ours to write into has a folder of its own."""
+    from factory.answerers import MERGED
+
     folder = Path(who).expanduser()
     if (folder / "slm.json").is_file() and not (folder / "config.json").is_file():
         return folder

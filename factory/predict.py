@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factory import contract, vad
-from factory.answerers import BATCH, FolderAnswerer, told_of
+from factory.answerers import BATCH, MERGED, FolderAnswerer, told_of
 from factory.answers import NO_REPLY, Question
 from factory.errors import WrongRequest
 from factory.finished import loaded
@@ -132,7 +132,7 @@ def answers(
         for text, values in zip(texts, found.round(4).tolist(), strict=True):
             yield {"text": text, "vad": dict(zip("vad", values, strict=True))}
         return
-    classifier = Classifier.of(_whole(folder))
+    classifier = Classifier.of(whole(folder))
     if any(before for _, before in rows) and not classifier.context:
         says(f"{folder} was trained without context; the contexts were not shown to it")
     if rows:
@@ -141,15 +141,15 @@ def answers(
             yield {"text": text, "labels": dict(labels)}
 
 
-def _whole(folder: Path) -> Path:
+def whole(folder: Path) -> Path:
     """The folder of the whole classifier: of an adapter the merged one in it. WrongRequest where there is none."""
     if (folder / "config.json").is_file() or told_of(folder).get("mode") != "classify":
         return folder
-    if not (folder / "merged" / "config.json").is_file():
+    if not (folder / MERGED / "config.json").is_file():
         raise WrongRequest(
             f"{folder} is an adapter; merge it first (the same make train with SET=merge=1), then give it again"
         )
-    return folder / "merged"
+    return folder / MERGED
 
 
 # A model that writes --------------------------------------------------------------------------------------------------------

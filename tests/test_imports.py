@@ -174,7 +174,7 @@ ALLOWED = {
     ),
     "cli_evaluate": (
         "answerers answers benchmarks.report emobench emobench.report engines.open errors evaluate evaluate_slm given journal "
-        "seen settings"
+        "predict seen settings"
     ),
     "cli_train": (
         "benchmarks errors given predict progress slm.recipe slm.train train.course train.encoder train.guide train.recipe "
